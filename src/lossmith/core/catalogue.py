@@ -1,0 +1,238 @@
+"""One record for each loss: what it is called, what it computes, what it takes, what holds for it.
+
+Classes, docs, `lossmith list`, the law tests and the other frameworks' faces follow from the record.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lossmith.core import lovasz, pixel, region
+from lossmith.core.parameters import Anything, Choice, Classes, Count, Flag, Interval, Parameter, PerClass
+from lossmith.core.pixels import TASKS
+from lossmith.core.reduce import REDUCTIONS
+from lossmith.errors import suggest
+
+UNIT = Interval(0.0, 1.0)
+NONNEGATIVE = Interval(0.0, math.inf)
+POSITIVE = Interval(0.0, math.inf, low_open=True)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A loss of the catalogue.
+
+    range: the values of the mean for hard targets. zero_at_truth: a certain, right prediction costs 0 (parameters at their
+    defaults). own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
+    hard_targets: soft targets are refused. pools: the value depends on which pixels are in one image.
+    """
+
+    name: str
+    cls: str
+    family: str
+    summary: str
+    formula: str
+    parameters: tuple[Parameter, ...]
+    paper: str
+    when: str
+    definition: Callable[..., object]
+    tasks: tuple[str, ...] = TASKS
+    range: Interval = NONNEGATIVE
+    zero_at_truth: bool = True
+    own_weights: bool = False
+    hard_targets: bool = False
+    joint: bool = False
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter called `name`, or a ValueError that suggests one."""
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        known = [parameter.name for parameter in self.parameters]
+        raise ValueError(f"{self.name} has no parameter {name}{suggest(name, known)}")
+
+    def check(self, values: Mapping[str, object]) -> None:
+        """Raise at the first parameter that is unknown or has an illegal value."""
+        for name, value in values.items():
+            self.parameter(name).legal.check(name, value)
+
+
+IGNORE = Parameter("ignore_index", None, Anything("None or a label"), "target value of pixels that do not count")
+REDUCTION = Parameter("reduction", "mean", Choice(REDUCTIONS), "weighted mean, weighted sum, or none")
+FROM_LOGITS = Parameter("from_logits", True, Flag(), "False: the first argument holds probabilities")
+DOOR = (IGNORE, REDUCTION, FROM_LOGITS)
+CLASS_WEIGHT = Parameter("class_weight", None, PerClass(NONNEGATIVE), "a weight for each class; the mean divides by them")
+PIXEL = (CLASS_WEIGHT, *DOOR)
+REGION = (
+    Parameter("pool", "image", Choice(region.POOLS), "sums over each image, or over the batch"),
+    Parameter("classes", "all", Classes(), "the classes that count; present: those in the item's target"),
+    Parameter("empty", "area", Choice(region.EMPTIES), "a class without target: its mean probability, the formula, left out"),
+)
+SMOOTH = Parameter("smooth", 0.0, NONNEGATIVE, "added to numerator and denominator")
+LOG = Parameter("log", False, Flag(), "-log of the index in place of 1 - index")
+FOREGROUND_WEIGHT = Parameter("foreground_weight", 1.0, NONNEGATIVE, "weight of foreground pixels, background has 1")
+BASE = Parameter("loss", "ce", Anything("a pixel loss"), "the pixel loss whose hard examples are kept")
+
+_RECORDS = (
+    Record(
+        "ce", "CrossEntropyLoss", "pixel",
+        "cross-entropy: softmax for multiclass, sigmoid (BCE) for binary and multilabel",
+        "-log p_t",
+        (Parameter("label_smoothing", 0.0, Interval(0.0, 1.0, high_open=True), "share of the target spread over all classes"), *PIXEL),
+        "Bridle 1990; label smoothing: Szegedy 2016, sec. 7",
+        "the baseline: start here, and beat it",
+        pixel.cross_entropy,
+    ),
+    Record(
+        "wce", "WeightedCrossEntropyLoss", "pixel",
+        "cross-entropy with class weights taken from the data, or from each batch",
+        "-w_t log p_t, divided by the sum of w_t",
+        (
+            Parameter("balance", "batch", Choice(pixel.BALANCES), "how class counts become weights"),
+            Parameter("lam", 1.0, NONNEGATIVE, "batch: factor on the background's weight (RCF: 1.1)"),
+            Parameter("beta", 0.9999, Interval(0.0, 1.0, low_open=True, high_open=True), "effective_number: beta"),
+            Parameter("counts", None, Anything("None (count the batch) or class counts of the data set"), "see fit()"),
+            *DOOR,
+        ),
+        "HED: Xie 2015, Eq. 2; RCF: Liu 2017, Eq. 1; Eigen & Fergus 2015, sec. 6.2; Cui 2019, Eq. 2",
+        "rare foreground where missing it costs more than false alarms: recall rises, precision falls",
+        pixel.weighted_cross_entropy,
+        own_weights=True,
+    ),
+    Record(
+        "focal", "FocalLoss", "pixel",
+        "focal loss: cross-entropy that turns away from easy pixels",
+        "-alpha_t (1 - p_t)^gamma log p_t",
+        (
+            Parameter("gamma", 2.0, NONNEGATIVE, "focusing; 0 is cross-entropy"),
+            Parameter("alpha", None, PerClass(UNIT, scalar=True), "balance: foreground alpha, background 1 - alpha; or one per class"),
+            Parameter("normalize", "pixels", Choice(("pixels", "positives")), "what the mean divides by"),
+            *PIXEL,
+        ),
+        "Lin 2017, Eqs. 4, 5",
+        "many easy background pixels; tune alpha together with the decision threshold",
+        pixel.focal,
+    ),
+    Record(
+        "mse", "MSELoss", "pixel", "mean squared error of the probabilities (Brier score)", "(p - t)^2",
+        (FOREGROUND_WEIGHT, *PIXEL), "Brier 1950",
+        "noisy labels: a wrong label's pull is bounded", pixel.mean_squared_error, range=UNIT,
+    ),
+    Record(
+        "l1", "L1Loss", "pixel", "mean absolute error of the probabilities", "|p - t|",
+        (FOREGROUND_WEIGHT, *PIXEL), "Ghosh 2017",
+        "very noisy labels; learns slowly", pixel.mean_absolute_error, range=UNIT,
+    ),
+    Record(
+        "smooth_l1", "SmoothL1Loss", "pixel", "squared error near zero, absolute error beyond beta",
+        "d^2 / (2 beta) if d < beta, else d - beta / 2;  d = |p - t|",
+        (Parameter("beta", 1.0, POSITIVE, "where square turns into line"), FOREGROUND_WEIGHT, *PIXEL),
+        "Girshick 2015, Eq. 3",
+        "between mse and l1", pixel.smooth_l1, range=UNIT,
+    ),
+    Record(
+        "topk", "TopKLoss", "pixel", "the worst fraction k of the pixels by a pixel loss",
+        "mean of the largest k N pixel losses",
+        (Parameter("k", 0.1, Interval(0.0, 1.0, low_open=True), "the fraction kept"), BASE, *DOOR),
+        "Shrivastava 2016; Wu 2016, sec. 3; Rockafellar & Uryasev 2000",
+        "clean labels and a few hard pixels; wrong labels are the hardest of all",
+        pixel.top_k, own_weights=True,
+    ),
+    Record(
+        "ohem", "OhemLoss", "pixel", "all pixels with p_t below a threshold, and at least so many",
+        "mean over {p_t < threshold} and the min_kept lowest p_t",
+        (
+            Parameter("threshold", 0.7, UNIT, "pixels with p_t below it are kept"),
+            Parameter("min_kept", 10_000, Count(1), "pixels kept at least (of the batch)"),
+            BASE, *DOOR,
+        ),
+        "Shrivastava 2016, sec. 4",
+        "as topk, when the share of hard pixels falls during training",
+        pixel.ohem, own_weights=True,
+    ),
+    Record(
+        "missing", "MissingAnnotationLoss", "pixel",
+        "cross-entropy that forgives background where an object without annotation is predicted",
+        "-log p_t, without the background pixels whose argmax is a class that is not labelled in the image",
+        PIXEL, "catalogue",
+        "some objects of some images were never annotated",
+        pixel.missing_annotation, tasks=("binary", "multiclass"), own_weights=True,
+    ),
+    Record(
+        "dice", "DiceLoss", "region", "soft Dice: overlap of prediction and target",
+        "1 - (2 I + s) / (P + T + s)",
+        (SMOOTH, Parameter("squared", False, Flag(), "V-Net's denominator sum p^2 + sum t^2"), LOG, CLASS_WEIGHT, *REGION, *DOOR),
+        "Milletari 2016, sec. 3; Drozdzal 2016, sec. 3; soft targets: Wang 2023",
+        "small foreground, scored by Dice or F1; add ce for calibrated probabilities", region.dice, range=UNIT,
+    ),
+    Record(
+        "jaccard", "JaccardLoss", "region", "soft Jaccard (IoU)", "1 - (I + s) / (P + T - I + s)",
+        (SMOOTH, LOG, CLASS_WEIGHT, *REGION, *DOOR),
+        "Rahman & Wang 2016; soft targets: Wang 2023",
+        "scored by IoU; orders single predictions as Dice does", region.jaccard, range=UNIT,
+    ),
+    Record(
+        "tversky", "TverskyLoss", "region", "Dice with false positives and false negatives weighed apart",
+        "1 - (I + s) / (I + alpha FP + beta FN + s)",
+        (
+            Parameter("alpha", 0.5, NONNEGATIVE, "weight of false positives"),
+            Parameter("beta", 0.5, NONNEGATIVE, "weight of false negatives"),
+            SMOOTH, CLASS_WEIGHT, *REGION, *DOOR,
+        ),
+        "Salehi 2017, Eq. 3",
+        "precision and recall must be traded: beta > alpha for recall", region.tversky, range=UNIT,
+    ),
+    Record(
+        "focal_tversky", "FocalTverskyLoss", "region", "a power of the Tversky loss of each class",
+        "(1 - TI)^gamma",
+        (
+            Parameter("alpha", 0.3, NONNEGATIVE, "weight of false positives"),
+            Parameter("beta", 0.7, NONNEGATIVE, "weight of false negatives"),
+            Parameter("gamma", 0.75, POSITIVE, "exponent; the paper's 1/gamma with gamma = 4/3"),
+            SMOOTH, CLASS_WEIGHT, *REGION, *DOOR,
+        ),
+        "Abraham & Khan 2018, Eq. 4",
+        "small lesions beside large ones: classes that are nearly right keep a gradient", region.focal_tversky, range=UNIT,
+    ),
+    Record(
+        "gdice", "GeneralizedDiceLoss", "region", "one Dice over all classes, rare classes weighed up",
+        "1 - (2 sum_c w_c I_c + s) / (sum_c w_c (P_c + T_c) + s)",
+        (Parameter("weighting", "square", Choice(("square", "simple", "uniform")), "w_c = 1/T_c^2, 1/T_c or 1"), SMOOTH, *REGION, *DOOR),
+        "Sudre 2017, Eq. 3",
+        "classes of very different size", region.generalized_dice, range=UNIT, joint=True,
+    ),
+    Record(
+        "lovasz_hinge", "LovaszHingeLoss", "region", "Lovasz extension of the Jaccard loss on hinge errors of the logits",
+        "sum_i m_(i) g_i,  m = max(0, 1 - z (2t - 1)) in falling order",
+        (
+            Parameter("per_image", True, Flag(), "the paper's name: pool='image' or 'batch'"),
+            CLASS_WEIGHT, *REGION[1:2], *DOOR,
+        ),
+        "Yu & Blaschko 2015; Berman 2018",
+        "fine-tuning a trained binary network for IoU", lovasz.lovasz_hinge,
+        tasks=("binary", "multilabel"), hard_targets=True,
+    ),
+    Record(
+        "lovasz", "LovaszSoftmaxLoss", "region", "Lovasz extension of the Jaccard loss on probability errors",
+        "mean over classes of sum_i m_(i) g_i,  m = |t - p| in falling order",
+        (
+            Parameter("per_image", False, Flag(), "the paper's name: pool='image' or 'batch'"),
+            CLASS_WEIGHT,
+            Parameter("classes", None, Classes(optional=True), "None: present for multiclass, all for sigmoid tasks"),
+            REGION[2], *DOOR,
+        ),
+        "Berman 2018, Eqs. 8-11",
+        "scored by IoU; as ce + 0.5*lovasz, or to fine-tune", lovasz.lovasz_softmax, range=UNIT, hard_targets=True,
+    ),
+)  # fmt: skip
+
+CATALOGUE: Mapping[str, Record] = {record.name: record for record in _RECORDS}
+ALIASES: Mapping[str, str] = {"iou": "jaccard"}
+
+
+def find(name: str) -> Record:
+    """The record of a spec name, or a ValueError that suggests one."""
+    record = CATALOGUE.get(ALIASES.get(name, name))
+    if record is None:
+        raise ValueError(f"there is no loss {name!r}{suggest(name, [*CATALOGUE, *ALIASES])}")
+    return record

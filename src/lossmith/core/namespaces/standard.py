@@ -1,0 +1,86 @@
+"""A namespace over any module that follows the Python array API standard, 2024.12 or later.
+
+Serves NumPy, and array-api-strict as a lint in the tests.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from lossmith.core.namespaces import Array
+
+
+class Standard:
+    """The standard's names taken from `module`, the missing ones composed from them."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def astype(self, x: Array, like: Array) -> Array:
+        return self.module.astype(x, like.dtype, copy=False)
+
+    def constant(self, values: object, like: Array) -> Array:
+        return self.module.asarray(values, dtype=like.dtype)
+
+    def integers(self, x: Array) -> Array:
+        return self.module.astype(x, self.module.int64, copy=False)
+
+    def kind(self, x: Array) -> str:
+        for standard, ours in (("bool", "bool"), ("integral", "integer"), ("real floating", "real")):
+            if self.module.isdtype(x.dtype, standard):
+                return ours
+        return "other"
+
+    def wide(self, x: Array) -> Array:
+        half = self.module.finfo(x.dtype).bits < 32
+        return self.module.astype(x, self.module.float32) if half else x
+
+    def floor(self, x: Array) -> float:
+        return float(self.module.finfo(x.dtype).smallest_normal)
+
+    def read(self, flag: Array) -> bool:
+        return bool(flag)
+
+    def extremes(self, x: Array) -> tuple[float, float]:
+        kind = int if self.kind(x) == "integer" else float
+        return kind(self.module.min(x)), kind(self.module.max(x))
+
+    def amax(self, x: Array, *, axis: int) -> Array:
+        return self.module.max(x, axis=axis)
+
+    def maximum(self, x: Array, bound: float) -> Array:
+        return self.module.maximum(x, self.constant(bound, x))
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        return self.module.minimum(x, y)
+
+    def lookup(self, table: Array, index: Array) -> Array:
+        return self.module.reshape(self.module.take(table, self.module.reshape(index, (-1,)), axis=0), index.shape)
+
+    def argsort_descending(self, x: Array) -> Array:
+        return self.module.argsort(-x, axis=-1)
+
+    def sigmoid(self, x: Array) -> Array:
+        return self.module.exp(self.log_sigmoid(x))
+
+    def log_sigmoid(self, x: Array) -> Array:
+        xp = self.module
+        return xp.where(x < 0, x, xp.zeros_like(x)) - xp.log1p(xp.exp(-xp.abs(x)))
+
+    def log_softmax(self, x: Array, *, axis: int) -> Array:
+        xp = self.module
+        shifted = x - xp.max(x, axis=axis, keepdims=True)
+        return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+    def softmax(self, x: Array, *, axis: int) -> Array:
+        return self.module.exp(self.log_softmax(x, axis=axis))
+
+    def one_hot(self, index: Array, n: int, like: Array) -> Array:
+        xp = self.module
+        classes = xp.reshape(xp.arange(n), (1, n) + (1,) * (index.ndim - 1))
+        return xp.astype(xp.expand_dims(index, axis=1) == classes, like.dtype)
+
+    def stop_gradient(self, x: Array) -> Array:
+        return x

@@ -1,0 +1,85 @@
+"""PyTorch. Every name here compiles without a graph break and has a rule for `torch.func.vmap`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_NAMES = {
+    name: getattr(torch, name)
+    for name in (
+        "abs any argmax argsort exp expm1 isfinite log log1p minimum ones_like permute reshape sigmoid softmax sqrt "
+        "stack sum where zeros_like log_softmax"
+    ).split()
+}
+_NAMES |= {"permute_dims": torch.permute, "concat": torch.cat, "cumulative_sum": torch.cumsum, "amax": torch.amax}
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class _Torch:
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return _NAMES[name]
+        except KeyError:
+            raise AttributeError(f"the torch namespace has no {name}") from None
+
+    def astype(self, x: Tensor, like: Tensor) -> Tensor:
+        return x.to(device=like.device, dtype=like.dtype)
+
+    def constant(self, values: Any, like: Tensor) -> Tensor:
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+    def integers(self, x: Tensor) -> Tensor:
+        return x.long()
+
+    def kind(self, x: Tensor) -> str:
+        if x.dtype == torch.bool:
+            return "bool"
+        return "real" if x.is_floating_point() else "other" if x.is_complex() else "integer"
+
+    def wide(self, x: Tensor) -> Tensor:
+        return x.float() if x.dtype in _HALF else x
+
+    def floor(self, x: Tensor) -> float:
+        return torch.finfo(x.dtype).tiny
+
+    def read(self, flag: Tensor) -> bool | None:
+        if torch.compiler.is_compiling() or flag.device.type != "cpu":
+            return None
+        try:
+            return bool(flag)
+        except RuntimeError:  # inside torch.func.vmap a value belongs to no single sample
+            return None
+
+    def extremes(self, x: Tensor) -> tuple[float, float]:
+        low, high = x.aminmax()
+        return low.item(), high.item()
+
+    def maximum(self, x: Tensor, bound: float) -> Tensor:
+        return x.clamp(min=bound)
+
+    def expand_dims(self, x: Tensor, *, axis: int) -> Tensor:
+        return x.unsqueeze(axis)
+
+    def lookup(self, table: Tensor, index: Tensor) -> Tensor:
+        return table[index]
+
+    def take_along_axis(self, x: Tensor, index: Tensor, *, axis: int) -> Tensor:
+        return torch.gather(x, axis, index)
+
+    def argsort_descending(self, x: Tensor) -> Tensor:
+        return torch.argsort(x, dim=-1, descending=True)
+
+    def log_sigmoid(self, x: Tensor) -> Tensor:
+        return F.logsigmoid(x)
+
+    def one_hot(self, index: Tensor, n: int, like: Tensor) -> Tensor:
+        classes = torch.arange(n, device=index.device).view(1, n, *(1,) * (index.ndim - 1))
+        return (index.unsqueeze(1) == classes).to(like.dtype)
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+
+xp = _Torch()

@@ -1,0 +1,283 @@
+"""Pixel losses: a term for every pixel, then the weighted mean.
+
+A definition returns `Terms`: the loss of each pixel, the weight that the mean divides by, and, for those that choose
+pixels themselves, how often each counts.
+"""
+
+from collections.abc import Callable
+from math import log
+from typing import NamedTuple
+
+from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.pixels import Pixels, check_class_weight
+from lossmith.core.stable import divide, power
+
+
+class Terms(NamedTuple):
+    """Per-pixel terms, each (N, k, P) with k = 1, or K for multilabel."""
+
+    loss: Array
+    weight: Array | None = None
+    count: Array | None = None
+
+
+PixelDefinition = Callable[[Pixels], Terms]
+Tables = tuple[Array | None, Array | None]
+BALANCES = ("batch", "inverse", "median_frequency", "effective_number")
+
+
+def cross_entropy(px: Pixels, *, label_smoothing: float = 0.0, class_weight: Array | None = None) -> Terms:
+    """-sum_c t_c log p_c; for binary and multilabel -t log p - (1-t) log(1-p).
+
+    label_smoothing e: t' = (1-e) t + e/C (C = 2 for sigmoid tasks). A class weight multiplies the loss, and the
+    mean divides by the weights of the true classes, as torch does.
+    """
+    return _cross_entropy(px, _tables(px, class_weight), label_smoothing)
+
+
+def _cross_entropy(px: Pixels, tables: Tables, label_smoothing: float = 0.0) -> Terms:
+    xp = px.xp
+    loss = px.expect(lambda log_p: -log_p, *tables)
+    if label_smoothing > 0:
+        hit, miss = (1.0 if w is None else xp.reshape(w, (1, -1, 1)) for w in tables)
+        if px.task == "multiclass":
+            uniform = xp.sum(-px.log_probs * hit, axis=1, keepdims=True) / px.channels
+        else:
+            uniform = -0.5 * (hit * px.log_probs + miss * px.log_rest)
+        loss = (1 - label_smoothing) * loss + label_smoothing * uniform
+    return Terms(loss, _weights(px, tables))
+
+
+def weighted_cross_entropy(
+    px: Pixels, *, balance: str = "batch", lam: float = 1.0, beta: float = 0.9999, counts: Array | None = None
+) -> Terms:
+    """Cross-entropy whose class weights come from class counts: of the data (`counts`), else of this batch.
+
+    `counts` holds per class (pixels of the class, pixels of the images that contain it): (C, 2); for sigmoid tasks
+    the classes are background and foreground of each channel: (K, 2, 2). "batch" always counts the batch.
+    """
+    if counts is None or balance == "batch":
+        pixels, hosts = batch_counts(px)
+    else:
+        counts = px.xp.astype(counts, px.like)
+        pixels, hosts = counts[..., 0], counts[..., 1]
+    weights = balanced_weights(px.xp, pixels, hosts, balance=balance, lam=lam, beta=beta)
+    if px.task == "multiclass":
+        return _cross_entropy(px, (weights, weights))
+    return _cross_entropy(px, (weights[:, 1], weights[:, 0]))
+
+
+def batch_counts(px: Pixels) -> tuple[Array, Array]:
+    """Pixels of each class, and pixels of the images that contain it: (C,), for sigmoid tasks (K, 2)."""
+    xp = px.xp
+    T = xp.stop_gradient(px.statistic("T"))
+    N = px.statistic("N") + xp.zeros_like(T)
+    if px.task != "multiclass":
+        T, N = xp.stack([N - T, T], axis=2), xp.stack([N, N], axis=2)
+    return xp.sum(T, axis=0), xp.sum(xp.where(T > 0, N, xp.zeros_like(N)), axis=0)
+
+
+def balanced_weights(
+    xp: Namespace, pixels: Array, hosts: Array, *, balance: str, lam: float = 1.0, beta: float = 0.9999
+) -> Array:
+    """Class weights (..., C) from n_c, the pixels of each class, and those of the images that contain it.
+
+    batch: (N - n_c) / N, class 0 times `lam` (HED, Xie 2015; RCF, Liu 2017, takes lam = 1.1).
+    inverse: N / (C n_c). median_frequency: median(f) / f_c, f_c = n_c / hosts_c (Eigen & Fergus 2015).
+    effective_number: (1 - beta) / (1 - beta^n_c), scaled to sum to C (Cui 2019, Eq. 2).
+    A class without pixels gets the largest weight of the others.
+    """
+    C = pixels.shape[-1]
+    total, present = xp.sum(pixels, axis=-1, keepdims=True), pixels > 0
+    n = xp.where(present, pixels, xp.ones_like(pixels))
+    if balance == "batch":
+        return divide(xp, total - pixels, total + xp.zeros_like(pixels)) * xp.constant([lam] + [1.0] * (C - 1), pixels)
+    if balance == "inverse":
+        weights = total / (C * n)
+    elif balance == "median_frequency":
+        frequency = n / xp.where(present, hosts, xp.ones_like(hosts))
+        weights = _median(xp, frequency, present) / frequency
+    else:
+        weights = 1.0 / -xp.expm1(n * log(beta))
+        weights = C * weights / xp.sum(xp.where(present, weights, xp.zeros_like(weights)), axis=-1, keepdims=True)
+    known = xp.where(present, weights, xp.zeros_like(weights))
+    return xp.where(present, weights, xp.amax(known, axis=-1, keepdims=True) + xp.zeros_like(known))
+
+
+def _median(xp: Namespace, values: Array, valid: Array) -> Array:
+    """Median of the valid values of the last axis (the mean of the middle two for an even number), kept as axis."""
+    last = 2.0 * xp.amax(values, axis=-1, keepdims=True)  # invalid ones sort behind
+    filled = xp.where(valid, values, last + xp.zeros_like(values))
+    ascending = xp.take_along_axis(filled, xp.argsort_descending(-filled), axis=-1)
+    n = xp.sum(xp.integers(valid), axis=-1, keepdims=True)
+    middle = xp.concat([xp.maximum(n - 1, 0) // 2, n // 2], axis=-1)
+    return xp.sum(xp.take_along_axis(ascending, middle, axis=-1), axis=-1, keepdims=True) / 2.0
+
+
+def focal(
+    px: Pixels,
+    *,
+    gamma: float = 2.0,
+    alpha: float | Array | None = None,
+    normalize: str = "pixels",
+    class_weight: Array | None = None,
+) -> Terms:
+    """-alpha_t (1 - p_t)^gamma log p_t (Lin 2017, Eq. 5), in softmax form for multiclass and sigmoid form else.
+
+    A scalar alpha weighs foreground, 1 - alpha background (class 0): so a binary problem and its two-class form agree.
+    """
+    xp, tables = px.xp, _tables(px, class_weight)
+    hit, miss = (_product(a, b) for a, b in zip(tables, _alpha_tables(px, alpha), strict=True))
+    loss = px.expect(lambda log_p: -power(xp, -xp.expm1(log_p), gamma) * log_p, hit, miss)
+    weight = _weights(px, tables)
+    if normalize == "positives":
+        positive = foreground(px)
+        weight = positive if weight is None else positive * weight
+    return Terms(loss, weight)
+
+
+def mean_squared_error(
+    px: Pixels, *, foreground_weight: float = 1.0, class_weight: Array | None = None
+) -> Terms:
+    """(p - t)^2 on probabilities; multiclass: the mean over the classes."""
+    return _distance(px, (px.probs - px.target) ** 2, foreground_weight, class_weight)
+
+
+def mean_absolute_error(
+    px: Pixels, *, foreground_weight: float = 1.0, class_weight: Array | None = None
+) -> Terms:
+    """|p - t| on probabilities; multiclass: the mean over the classes."""
+    return _distance(px, px.xp.abs(px.probs - px.target), foreground_weight, class_weight)
+
+
+def smooth_l1(
+    px: Pixels, *, beta: float = 1.0, foreground_weight: float = 1.0, class_weight: Array | None = None
+) -> Terms:
+    """d^2 / (2 beta) for d = |p - t| < beta, else d - beta/2 (Girshick 2015, Eq. 3); on probabilities."""
+    xp = px.xp
+    d = xp.abs(px.probs - px.target)
+    near = xp.where(d < beta, d, xp.zeros_like(d))
+    return _distance(px, xp.where(d < beta, 0.5 * near**2 / beta, d - 0.5 * beta), foreground_weight, class_weight)
+
+
+def _distance(px: Pixels, distance: Array, foreground_weight: float, class_weight: Array | None) -> Terms:
+    if px.task == "multiclass":
+        distance = px.xp.sum(distance, axis=1, keepdims=True) / px.channels
+    weight = _weights(px, _tables(px, class_weight))
+    if foreground_weight != 1.0:
+        extra = 1.0 + (foreground_weight - 1.0) * foreground(px)
+        weight = extra if weight is None else weight * extra
+    return Terms(distance if weight is None else weight * distance, weight)
+
+
+def top_k(px: Pixels, *, base: PixelDefinition, k: float = 0.1) -> Terms:
+    """The worst fraction k of the batch's pixels by `base`'s loss, ties sharing what is left.
+
+    The mean over them is the conditional value at risk of the pixel losses (Rockafellar & Uryasev 2000).
+    """
+    terms = base(px)
+    count = _counts(px, terms.loss)
+    return terms._replace(count=hardest(px.xp, terms.loss, count, k * px.xp.sum(count)))
+
+
+def ohem(px: Pixels, *, base: PixelDefinition, threshold: float = 0.7, min_kept: int = 10_000) -> Terms:
+    """All pixels with p_t below `threshold`, and at least the `min_kept` with the lowest p_t."""
+    xp = px.xp
+    terms = base(px)
+    truth = xp.stop_gradient(px.true_probability())
+    count = _counts(px, truth)
+    budget = xp.where(xp.sum(count) < min_kept, xp.sum(count), xp.constant(float(min_kept), truth))
+    kept = hardest(xp, -truth, count, budget)
+    return terms._replace(count=xp.where(truth < threshold, count, kept))
+
+
+def hardest(xp: Namespace, score: Array, count: Array, budget: Array) -> Array:
+    """How often each pixel counts when the `budget` highest scores are kept; equal scores share alike."""
+    score = xp.stop_gradient(xp.reshape(score, (-1,)))
+    flat = xp.reshape(count, (-1,))
+    if score.shape[0] == 0:
+        return count
+    order = xp.argsort_descending(score)
+    filled = xp.cumulative_sum(xp.take_along_axis(flat, order, axis=0), axis=0)
+    last = xp.sum(xp.integers(filled < budget))
+    last = xp.where(last < score.shape[0], last, xp.zeros_like(last) + score.shape[0] - 1)
+    bar = xp.take_along_axis(score, xp.take_along_axis(order, xp.reshape(last, (1,)), axis=0), axis=0)
+    above, level = score > bar, score == bar
+    none = xp.zeros_like(flat)
+    left = budget - xp.sum(xp.where(above, flat, none))
+    share = divide(xp, left, xp.sum(xp.where(level, flat, none)))
+    return xp.reshape(xp.where(above, flat, xp.where(level, flat * share, none)), count.shape)
+
+
+def missing_annotation(px: Pixels, *, class_weight: Array | None = None) -> Terms:
+    """Cross-entropy that forgives background where an object without annotation is predicted.
+
+    For every image and class c > 0 with no labelled pixel there, background pixels whose argmax is c count 0.
+    """
+    xp = px.xp
+    terms = cross_entropy(px, class_weight=class_weight)
+    present = px.statistic("T") > 0
+    if px.task == "binary":
+        predicted, background = px.logits > 0, px.target == 0
+        forgiven = predicted & background & ~xp.expand_dims(present, axis=2)
+    else:
+        predicted = xp.argmax(px.logits, axis=1)
+        known = xp.take_along_axis(xp.integers(present), predicted, axis=1) > 0
+        if px.labels is None:
+            background = xp.argmax(px.target, axis=1) == 0
+        else:
+            background = px.labels == 0
+        forgiven = xp.expand_dims((predicted > 0) & background & ~known, axis=1)
+    count = _counts(px, terms.loss)
+    return terms._replace(count=xp.where(forgiven, xp.zeros_like(count), count))
+
+
+def foreground(px: Pixels) -> Array:
+    """How much of a pixel is foreground: t, for multiclass 1 - t_0."""
+    xp = px.xp
+    if px.labels is not None:
+        return xp.astype(xp.expand_dims(px.labels > 0, axis=1), px.like)
+    return 1.0 - px.target[:, :1, :] if px.task == "multiclass" else px.target
+
+
+def _weights(px: Pixels, tables: Tables) -> Array | None:
+    """The weight of each pixel's true class."""
+    return None if tables[0] is None else px.expect(px.xp.ones_like, *tables)
+
+
+def _tables(px: Pixels, class_weight: Array | None) -> Tables:
+    """Class weights by channel where the class is hit and missed; binary has (background, foreground)."""
+    if class_weight is None:
+        return None, None
+    check_class_weight(class_weight, 2 if px.task == "binary" else px.channels)
+    class_weight = px.xp.astype(class_weight, px.like)
+    if px.task == "binary":
+        return class_weight[1:], class_weight[:1]
+    return class_weight, class_weight
+
+
+def _alpha_tables(px: Pixels, alpha: float | Array | None) -> Tables:
+    """Focal's alpha as (hit, miss) by channel."""
+    xp = px.xp
+    if alpha is None:
+        return None, None
+    if isinstance(alpha, float | int):
+        if px.task == "multiclass":
+            table = xp.constant([1.0 - alpha] + [float(alpha)] * (px.channels - 1), px.like)
+            return table, table
+        return xp.constant([float(alpha)], px.like), xp.constant([1.0 - alpha], px.like)
+    alpha = xp.astype(alpha, px.like)
+    check_class_weight(alpha, 2 if px.task == "binary" else px.channels, "alpha")
+    if px.task == "binary":
+        return alpha[1:], alpha[:1]
+    return alpha, (1.0 - alpha if px.task == "multilabel" else alpha)
+
+
+def _product(a: Array | None, b: Array | None) -> Array | None:
+    return b if a is None else a if b is None else a * b
+
+
+def _counts(px: Pixels, like: Array) -> Array:
+    """How often each pixel counts before a loss chooses among them."""
+    ones = px.xp.ones_like(like)
+    return ones if px.weight is None else px.weight * ones

@@ -1,0 +1,148 @@
+"""Region losses: a formula on sums over the pixels of an image (or of the batch), class by class.
+
+    I = sum w p t    P = sum w p    T = sum w t    N = sum w
+
+A formula takes the `Sums` and gives one value for each item, (n, K): n images (or 1 for the batch) and K classes. A class without target
+pixels is handled in one place for all of them, `region_loss`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.pixels import Pixels, check_class_weight
+from lossmith.core.reduce import reduce_items
+from lossmith.core.stable import divide, power
+from lossmith.errors import must
+
+POOLS = ("image", "batch")
+EMPTIES = ("area", "smooth", "skip")
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The statistics of a batch, each (n, K), pooled as asked; `counted` is 1 for the items that count, else 0."""
+
+    px: Pixels
+    pool: str
+    counted: Array | None = None
+
+    @property
+    def xp(self) -> Namespace:
+        """The namespace of the arrays."""
+        return self.px.xp
+
+    def __getattr__(self, name: str) -> Array:
+        total = self.px.statistic(name)
+        return self.xp.sum(total, axis=0, keepdims=True) if self.pool == "batch" else total
+
+
+Formula = Callable[..., Array]
+
+
+def dice(S: Sums, *, smooth: float = 0.0, squared: bool = False, log: bool = False) -> Array:
+    """1 - (2 I + s) / (P + T + s); squared: 1 - (2 sum p t + s) / (sum p^2 + sum t^2 + s); log: -log of the ratio."""
+    if squared:
+        return _index_loss(S.xp, 2.0 * S.PT + smooth, S.PP + S.TT + smooth, log)
+    return _index_loss(S.xp, 2.0 * S.I + smooth, S.P + S.T + smooth, log)
+
+
+def jaccard(S: Sums, *, smooth: float = 0.0, log: bool = False) -> Array:
+    """1 - (I + s) / (P + T - I + s); log: -log of the ratio."""
+    return _index_loss(S.xp, S.I + smooth, S.P + S.T - S.I + smooth, log)
+
+
+def tversky(S: Sums, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0.0) -> Array:
+    """1 - (I + s) / (I + alpha FP + beta FN + s), FP = P - I, FN = T - I."""
+    I = S.I
+    return _index_loss(S.xp, I + smooth, I + alpha * (S.P - I) + beta * (S.T - I) + smooth, log=False)
+
+
+def focal_tversky(
+    S: Sums, *, alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75, smooth: float = 0.0
+) -> Array:
+    """(1 - TI)^gamma for each class, TI the Tversky index."""
+    loss = tversky(S, alpha=alpha, beta=beta, smooth=smooth)
+    return power(S.xp, S.xp.maximum(loss, 0.0), gamma)
+
+
+def generalized_dice(S: Sums, *, weighting: str = "square", smooth: float = 0.0) -> Array:
+    """1 - (2 sum_c w_c I_c + s) / (sum_c w_c (P_c + T_c) + s), w_c = 1/T_c^2, 1/T_c or 1: one value for all classes.
+
+    Weights are relative to that of the rarest class present, which has 1 (so `s` counts its pixels), and so has an absent class.
+    A binary task counts background and foreground, the two classes of the paper.
+    """
+    xp = S.xp
+    I, P, T, counted = S.I, S.P, S.T, S.counted
+    if S.px.task == "binary":
+        I, P, T = (xp.concat([rest, own], axis=1) for rest, own in ((S.N - P - T + I, I), (S.N - P, P), (S.N - T, T)))
+        counted = xp.concat([counted, counted], axis=1)
+    present = (T > 0) & (counted > 0)
+    top = xp.amax(T, axis=1, keepdims=True)
+    rarest = -xp.amax(-xp.where(present, T, top + xp.zeros_like(T)), axis=1, keepdims=True)
+    ratio = xp.where(present, divide(xp, rarest + xp.zeros_like(T), T), xp.ones_like(T))
+    w = counted * {"square": ratio**2, "simple": ratio, "uniform": xp.ones_like(ratio)}[weighting]
+    numerator = 2.0 * xp.sum(w * I, axis=1, keepdims=True) + smooth
+    denominator = xp.sum(w * (P + T), axis=1, keepdims=True) + smooth
+    return _index_loss(xp, numerator, denominator, log=False)
+
+
+def _index_loss(xp: Namespace, overlap: Array, size: Array, log: bool) -> Array:
+    """1 - overlap / size, or -log of it; 0 where both are empty."""
+    index = divide(xp, overlap, size, otherwise=1.0)
+    if not log:
+        return 1.0 - index
+    return -xp.log(xp.maximum(index, xp.floor(index)))
+
+
+def region_loss(
+    px: Pixels,
+    formula: Formula,
+    *,
+    reduction: str = "mean",
+    pool: str = "image",
+    classes: str | Sequence[int] = "all",
+    empty: str = "area",
+    class_weight: Array | None = None,
+    joint: bool = False,
+    **parameters: object,
+) -> Array:
+    """Reduce `formula(sums, **parameters)` over images and classes.
+
+    pool: sums by image, or over the batch. classes: "all", those "present" in the item's target, or indices. empty: an item
+    without target pixels costs the mean probability of its class ("area"), what the formula says ("smooth"),
+    or is left out ("skip"). joint: the formula has already put the classes together, (n, 1).
+    """
+    xp = px.xp
+    sums = Sums(px, pool)
+    T, P = sums.T, sums.P
+    N = sums.N + xp.zeros_like(T)
+    counted = _chosen(px, classes, T) * xp.astype(N > 0, T)
+    if class_weight is not None:
+        check_class_weight(class_weight, px.channels)
+        counted = counted * xp.reshape(xp.astype(class_weight, T), (1, -1))
+    value = formula(replace(sums, counted=counted), **parameters)
+    if joint:
+        chosen = xp.astype(counted > 0, T)
+        T, P, N = (xp.sum(total * chosen, axis=1, keepdims=True) for total in (T, P, N))
+        counted = xp.astype(xp.sum(chosen, axis=1, keepdims=True) > 0, T)
+    vacant = (N if joint and px.task == "binary" else T) <= 0
+    if empty == "area":
+        value = xp.where(vacant, divide(xp, P, N), value)
+    elif empty == "skip":
+        counted = xp.where(vacant, xp.zeros_like(counted), counted)
+    value = xp.where(counted > 0, value, xp.zeros_like(value))
+    if joint and reduction == "none":
+        value, counted = value[:, 0], counted[:, 0]
+        return px.flagged(value[0] if pool == "batch" else value)
+    return reduce_items(px, value, counted, reduction, pooled=pool == "batch")
+
+
+def _chosen(px: Pixels, classes: str | Sequence[int], T: Array) -> Array:
+    """1 for the items of the classes that count, else 0."""
+    xp = px.xp
+    if isinstance(classes, str):
+        return xp.astype(T > 0, T) if classes == "present" else xp.ones_like(T)
+    if any(not 0 <= c < px.channels for c in classes):
+        raise ValueError(must("classes", f"indices from 0 to {px.channels - 1}", list(classes)))
+    return xp.constant([float(c in classes) for c in range(px.channels)], T) + xp.zeros_like(T)

@@ -1,0 +1,33 @@
+"""Operations whose value and gradient stay finite where the textbook form has 0/0, log 0 or 0**gamma."""
+
+from lossmith.core.namespaces import Array, Namespace
+
+POWER_FLOOR = 1e-16  # below float64's resolution of 1 - p, above which x**gamma has a finite slope
+
+
+def divide(xp: Namespace, numerator: Array, denominator: Array, otherwise: float = 0.0) -> Array:
+    """numerator / denominator, and `otherwise` where the denominator is not positive."""
+    positive = denominator > 0
+    safe = xp.where(positive, denominator, xp.ones_like(denominator))
+    ratio = numerator / safe
+    return xp.where(positive, ratio, xp.zeros_like(ratio) + otherwise)
+
+
+def power(xp: Namespace, x: Array, gamma: float) -> Array:
+    """x**gamma for x >= 0, with a finite gradient at x = 0 also for gamma < 1."""
+    if gamma == 0:
+        return xp.ones_like(x)
+    if gamma == 1:
+        return x
+    return (x if gamma > 1 else xp.maximum(x, POWER_FLOOR)) ** gamma
+
+
+def log_probability(xp: Namespace, p: Array) -> Array:
+    """log p; at p = 0 the log of the smallest normal number, with a gradient that still points up."""
+    return xp.log(p + xp.floor(p))
+
+
+def log_complement(xp: Namespace, p: Array) -> Array:
+    """log(1 - p) without cancellation for small p, and finite at p = 1."""
+    small = xp.where(p > 0.5, xp.zeros_like(p), p)
+    return xp.where(p > 0.5, log_probability(xp, 1.0 - p), xp.log1p(-small))

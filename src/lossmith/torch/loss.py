@@ -1,0 +1,238 @@
+"""The base of every loss here, and sums of losses."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from lossmith.core.catalogue import Record, find
+from lossmith.core.evaluate import evaluate
+from lossmith.core.namespaces.torch import xp
+from lossmith.core.pixels import TASKS, Pixels, Task, open_pixels
+from lossmith.core.spec import Atom, Term
+from lossmith.errors import must
+
+Numbers = Iterable[float] | Tensor
+
+
+class Door(TypedDict, total=False):
+    """Options of every loss."""
+
+    ignore_index: int | None
+    reduction: Literal["mean", "sum", "none"]
+    from_logits: bool
+
+
+class Loss(nn.Module):
+    """A loss of the catalogue as a module; called as ``loss(logits, target, weight=None)``.
+
+    Final classes name their record and spell their parameters out; everything else is here.
+    """
+
+    record: ClassVar[Record]
+    task: Task
+
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name is not None:
+            cls.record = find(name)
+
+    def __init__(self, task: Task, **parameters: Any) -> None:
+        super().__init__()
+        if task not in TASKS:
+            raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+        if task not in self.record.tasks:
+            expected = " or ".join(repr(name) for name in self.record.tasks)
+            raise ValueError(must(f"task of {self.record.name}", expected, task))
+        self.record.check(parameters)
+        self.task = task
+        self.settings: dict[str, Any] = {}
+        for parameter in self.record.parameters:
+            value = parameters.get(parameter.name, parameter.default)
+            if isinstance(value, nn.Module):
+                self.add_module(parameter.name, value)
+            elif isinstance(value, Tensor) or (isinstance(value, list | tuple) and parameter.name != "classes"):
+                self.register_buffer(parameter.name, torch.as_tensor(value, dtype=torch.get_default_dtype()))
+            else:
+                self.settings[parameter.name] = tuple(value) if isinstance(value, list) else value
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch. See the class for shapes; `weight` says how often each pixel counts."""
+        return self.value(self.open(logits, target, weight))
+
+    def open(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Pixels:
+        """Check the batch and open it; losses of a sum with the same `door` share what is opened."""
+        ignore_index, from_logits = self.door
+        return open_pixels(
+            xp, logits, target, weight, task=self.task, ignore_index=ignore_index, from_logits=from_logits
+        )
+
+    @property
+    def door(self) -> tuple[int | None, bool]:
+        """What decides how a batch is opened."""
+        return self.settings["ignore_index"], self.settings["from_logits"]
+
+    def value(self, px: Pixels) -> Tensor:
+        """The loss of an open batch."""
+        return evaluate(self.record, px, **self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """The definition's keyword arguments: settings and buffers without the door's."""
+        chosen = {name: value for name, value in self.settings.items() if name not in ("ignore_index", "from_logits")}
+        return chosen | dict(self.named_buffers(recurse=False))
+
+    @property
+    def atom(self) -> Atom:
+        """Name and parameters that differ from the defaults, as the spec language writes them."""
+        written: dict[str, object] = {}
+        for parameter in self.record.parameters:
+            name = parameter.name
+            if name in self.settings:
+                if self.settings[name] != parameter.default:
+                    written[name] = self.settings[name]
+            elif isinstance(part := getattr(self, name), Loss):
+                if str(part.atom) != parameter.default:
+                    written[name] = part.atom
+            elif name != "counts":
+                written[name] = [round(x, 6) for x in part.tolist()]
+        return Atom(self.record.name, written)
+
+    @property
+    def spec(self) -> str:
+        """The loss in the spec language; ``parse(loss.spec, loss.task)`` makes it again."""
+        return str(self.atom)
+
+    def extra_repr(self) -> str:
+        return f"{self.spec}, task={self.task!r}"
+
+    def __add__(self, other: nn.Module) -> "SumLoss":
+        return SumLoss([(1.0, self)]) + other
+
+    def __radd__(self, other: object) -> "SumLoss":
+        return SumLoss([(1.0, self)]).__radd__(other)
+
+    def __mul__(self, factor: float) -> "SumLoss":
+        return SumLoss([(1.0, self)]) * factor
+
+    __rmul__ = __mul__
+
+
+class SumLoss(nn.Module):
+    r"""A weighted sum of losses, ``0.5 * ce + dice``: one look at the batch for all of its terms.
+
+    .. math:: L = \sum_k c_k L_k
+
+    Made by ``+`` and ``*``. Terms that open the batch alike (same `ignore_index` and `from_logits`) share it, so the softmax and the sums
+    over pixels are computed once. A term may also be any module called as ``loss(logits, target)``; it gets no `weight`, so a
+    sum with such a term refuses one.
+
+    >>> import torch
+    >>> from lossmith.torch import CrossEntropyLoss, DiceLoss
+    >>> loss = 0.5 * CrossEntropyLoss("binary") + DiceLoss("binary")
+    >>> value = loss(torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 0], [0, 0]]]))
+    >>> {name: round(part.item(), 4) for name, part in loss.terms.items()}
+    {'0.5*ce': 0.3466, 'dice': 0.6667}
+    """
+
+    def __init__(self, terms: Iterable[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        pairs = list(terms)
+        if not pairs:
+            raise ValueError(must("terms", "at least one (coefficient, loss)", pairs))
+        self.coefficients = tuple(_coefficient(coefficient) for coefficient, _ in pairs)
+        self.losses = nn.ModuleList(loss for _, loss in pairs)
+        tasks = {loss.task for loss in self.losses if isinstance(loss, Loss)}
+        if len(tasks) > 1:
+            raise ValueError(must("the losses of a sum", "of one task", sorted(tasks)))
+        self.names = _distinct(
+            [str(Term(c, _atom_of(loss))) for c, loss in zip(self.coefficients, self.losses, strict=True)]
+        )
+        self._last: dict[str, Tensor] = {}
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The weighted sum of the terms' values."""
+        opened: dict[tuple[int | None, bool], Pixels] = {}
+        values: list[Tensor] = []
+        for coefficient, loss in zip(self.coefficients, self.losses, strict=True):
+            if isinstance(loss, Loss):
+                if loss.door not in opened:
+                    opened[loss.door] = loss.open(logits, target, weight)
+                value = loss.value(opened[loss.door])
+            elif weight is not None:
+                raise ValueError(must("weight", f"None in a sum with {type(loss).__name__}", tuple(weight.shape)))
+            else:
+                value = loss(logits, target)
+            if values and value.shape != values[0].shape:
+                shapes = [tuple(values[0].shape), tuple(value.shape)]
+                raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
+            values.append(coefficient * value)
+        self._remember(values)
+        total = values[0]
+        for value in values[1:]:
+            total = total + value
+        return total
+
+    def _remember(self, values: list[Tensor]) -> None:
+        """Keep the parts of this value for `terms`; inside a trace or a function transform there is nothing to keep."""
+        if torch.compiler.is_compiling():
+            return
+        try:
+            values[0].data_ptr()
+        except RuntimeError:
+            return
+        self._last = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
+
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        """The parts of the last eager call's value by name, coefficients included; they add up to it."""
+        return dict(self._last)
+
+    @property
+    def spec(self) -> str:
+        """The sum in the spec language."""
+        return " + ".join(str(Term(c, _atom_of(loss))) for c, loss in zip(self.coefficients, self.losses, strict=True))
+
+    def extra_repr(self) -> str:
+        return self.spec
+
+    def __add__(self, other: nn.Module) -> "SumLoss":
+        if not isinstance(other, nn.Module):
+            return NotImplemented
+        more = other if isinstance(other, SumLoss) else SumLoss([(1.0, other)])
+        return SumLoss([*self._pairs(), *more._pairs()])
+
+    def __radd__(self, other: object) -> "SumLoss":
+        if other == 0:  # the start of Python's sum()
+            return self
+        return SumLoss([(1.0, other)]) + self if isinstance(other, nn.Module) else NotImplemented
+
+    def __mul__(self, factor: float) -> "SumLoss":
+        if isinstance(factor, bool) or not isinstance(factor, int | float):
+            return NotImplemented
+        return SumLoss([(factor * c, loss) for c, loss in self._pairs()])
+
+    __rmul__ = __mul__
+
+    def _pairs(self) -> list[tuple[float, nn.Module]]:
+        return list(zip(self.coefficients, self.losses, strict=True))
+
+
+def _coefficient(value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise ValueError(must("a coefficient", "> 0 and finite", value))
+    return float(value)
+
+
+def _atom_of(loss: nn.Module) -> Atom:
+    if isinstance(loss, Loss):
+        return loss.atom
+    named = getattr(loss, "_lossmith_atom", None)
+    return named if isinstance(named, Atom) else Atom(type(loss).__name__)
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Names with a running number behind those that come again."""
+    return tuple(
+        name if names.index(name) == i else f"{name} #{names[: i + 1].count(name)}" for i, name in enumerate(names)
+    )

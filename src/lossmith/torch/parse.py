@@ -1,0 +1,91 @@
+"""From a spec to a module: ``parse("0.5*ce + dice", "binary")``."""
+
+import importlib
+import inspect
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lossmith.core.catalogue import find
+from lossmith.core.spec import Atom, parse_spec
+from lossmith.errors import must
+from lossmith.torch import pixel, region
+from lossmith.torch.loss import Door, Loss, SumLoss
+
+CLASSES: dict[str, type[Loss]] = {
+    member.record.name: member
+    for room in (pixel, region)
+    for member in vars(room).values()
+    if isinstance(member, type) and issubclass(member, Loss) and hasattr(member, "record")
+}
+
+
+def parse(spec: str, task: str, **options: Unpack[Door]) -> Loss | SumLoss:
+    """The loss that a spec names, for a task.
+
+    Args:
+        spec: such as ``"ce"``, ``"focal(gamma=2, alpha=0.25)"``, ``"0.5*ce + dice"``, ``"topk(k=0.2, loss=focal)"`` or
+            ``"my.module:MyLoss(width=3)"``, a class (or function that makes a module) of yours, called as ``loss(logits, target)``.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; also given to a class of yours that has such a parameter.
+        **options: `ignore_index`, `reduction` and `from_logits` for every loss of the catalogue in the spec.
+
+    Raises:
+        ValueError: for text that is no spec, an unknown loss or parameter, an illegal value.
+
+    >>> parse("dice+0.5*ce", "binary").spec
+    'dice + 0.5*ce'
+    """
+    terms = parse_spec(spec)
+    pairs = [(term.coefficient, _build(term.atom, task, options)) for term in terms]
+    only = pairs[0][1]
+    if len(pairs) == 1 and pairs[0][0] == 1 and isinstance(only, Loss):
+        return only
+    return SumLoss(pairs)
+
+
+def fit(loss: nn.Module, counts: np.ndarray | Tensor) -> None:
+    """Give the class counts of a data set to every `WeightedCrossEntropyLoss` inside `loss`; others stay as they are.
+
+    Args:
+        loss: any module.
+        counts: (C, 2), per class its pixels and the pixels of the images that contain it; see `class_counts`.
+    """
+    for part in loss.modules():
+        if isinstance(part, pixel.WeightedCrossEntropyLoss):
+            part.use(torch.as_tensor(counts))
+
+
+def _build(atom: Atom, task: str, options: Door) -> nn.Module:
+    if ":" in atom.name:
+        return _foreign(atom, task)
+    record = find(atom.name)
+    arguments: dict[str, Any] = dict(options)
+    for name, value in atom.arguments.items():
+        record.parameter(name)
+        arguments[name] = _build(value, task, {}) if isinstance(value, Atom) else value
+    return CLASSES[record.name](task, **arguments)  # type: ignore[arg-type]
+
+
+def _foreign(atom: Atom, task: str) -> nn.Module:
+    """A loss of the user's own, from "module:name"."""
+    module_name, _, name = atom.name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{atom.name}: there is no module {error.name!r} to import") from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise ValueError(must(f"{name} of module {module_name}", "a class or function that makes a loss", factory))
+    arguments = dict(atom.arguments)
+    if "task" in inspect.signature(factory).parameters:
+        arguments.setdefault("task", task)
+    try:
+        loss = factory(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{atom}: {error}") from error
+    if not isinstance(loss, nn.Module):
+        raise ValueError(must(atom.name, "a class of torch.nn.Module, or a function that returns one", loss))
+    loss._lossmith_atom = atom  # type: ignore[assignment]
+    return loss
