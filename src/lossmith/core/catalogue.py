@@ -6,6 +6,7 @@ Classes, docs, `lossmith list`, the law tests and the other frameworks' faces fo
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lossmith.core import lovasz, pixel, region
 from lossmith.core.parameters import Anything, Choice, Classes, Count, Flag, Interval, Parameter, PerClass
@@ -22,9 +23,10 @@ POSITIVE = Interval(0.0, math.inf, low_open=True)
 class Record:
     """A loss of the catalogue.
 
-    range: the values of the mean for hard targets. zero_at_truth: a certain, right prediction costs 0 (parameters at their
+    range: the values of the mean for hard targets. zero_at_truth: a certain, right prediction costs 0 (parameters
+    at their
     defaults). own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
-    hard_targets: soft targets are refused. pools: the value depends on which pixels are in one image.
+    hard_targets: soft targets are refused. joint: one value for all classes together.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Record:
     parameters: tuple[Parameter, ...]
     paper: str
     when: str
-    definition: Callable[..., object]
+    definition: Callable[..., Any]
     tasks: tuple[str, ...] = TASKS
     range: Interval = NONNEGATIVE
     zero_at_truth: bool = True
@@ -61,16 +63,25 @@ IGNORE = Parameter("ignore_index", None, Anything("None or a label"), "target va
 REDUCTION = Parameter("reduction", "mean", Choice(REDUCTIONS), "weighted mean, weighted sum, or none")
 FROM_LOGITS = Parameter("from_logits", True, Flag(), "False: the first argument holds probabilities")
 DOOR = (IGNORE, REDUCTION, FROM_LOGITS)
-CLASS_WEIGHT = Parameter("class_weight", None, PerClass(NONNEGATIVE), "a weight for each class; the mean divides by them")
+CLASS_WEIGHT = Parameter(
+    "class_weight", None, PerClass(NONNEGATIVE), "a weight for each class; the mean divides by them"
+)
 PIXEL = (CLASS_WEIGHT, *DOOR)
 REGION = (
     Parameter("pool", "image", Choice(region.POOLS), "sums over each image, or over the batch"),
     Parameter("classes", "all", Classes(), "the classes that count; present: those in the item's target"),
-    Parameter("empty", "area", Choice(region.EMPTIES), "a class without target: its mean probability, the formula, left out"),
+    Parameter(
+        "empty",
+        "area",
+        Choice(region.EMPTIES),
+        "a class without target: its mean probability, the formula, left out",
+    ),
 )
 SMOOTH = Parameter("smooth", 0.0, NONNEGATIVE, "added to numerator and denominator")
+SQUARED = Parameter("squared", False, Flag(), "V-Net's denominator sum p^2 + sum t^2")
 LOG = Parameter("log", False, Flag(), "-log of the index in place of 1 - index")
 FOREGROUND_WEIGHT = Parameter("foreground_weight", 1.0, NONNEGATIVE, "weight of foreground pixels, background has 1")
+WEIGHTING = Parameter("weighting", "square", Choice(("square", "simple", "uniform")), "w_c = 1/T_c^2, 1/T_c or 1")
 BASE = Parameter("loss", "ce", Anything("a pixel loss"), "the pixel loss whose hard examples are kept")
 
 _RECORDS = (
@@ -78,7 +89,7 @@ _RECORDS = (
         "ce", "CrossEntropyLoss", "pixel",
         "cross-entropy: softmax for multiclass, sigmoid (BCE) for binary and multilabel",
         "-log p_t",
-        (Parameter("label_smoothing", 0.0, Interval(0.0, 1.0, high_open=True), "share of the target spread over all classes"), *PIXEL),
+        (Parameter("label_smoothing", 0.0, Interval(0.0, 1.0, high_open=True), "share spread over the classes"), *PIXEL),
         "Bridle 1990; label smoothing: Szegedy 2016, sec. 7",
         "the baseline: start here, and beat it",
         pixel.cross_entropy,
@@ -105,7 +116,7 @@ _RECORDS = (
         "-alpha_t (1 - p_t)^gamma log p_t",
         (
             Parameter("gamma", 2.0, NONNEGATIVE, "focusing; 0 is cross-entropy"),
-            Parameter("alpha", None, PerClass(UNIT, scalar=True), "balance: foreground alpha, background 1 - alpha; or one per class"),
+            Parameter("alpha", None, PerClass(UNIT, scalar=True), "foreground alpha, background 1 - alpha; or by class"),
             Parameter("normalize", "pixels", Choice(("pixels", "positives")), "what the mean divides by"),
             *PIXEL,
         ),
@@ -161,7 +172,7 @@ _RECORDS = (
     Record(
         "dice", "DiceLoss", "region", "soft Dice: overlap of prediction and target",
         "1 - (2 I + s) / (P + T + s)",
-        (SMOOTH, Parameter("squared", False, Flag(), "V-Net's denominator sum p^2 + sum t^2"), LOG, CLASS_WEIGHT, *REGION, *DOOR),
+        (SMOOTH, SQUARED, LOG, CLASS_WEIGHT, *REGION, *DOOR),
         "Milletari 2016, sec. 3; Drozdzal 2016, sec. 3; soft targets: Wang 2023",
         "small foreground, scored by Dice or F1; add ce for calibrated probabilities", region.dice, range=UNIT,
     ),
@@ -192,17 +203,19 @@ _RECORDS = (
             SMOOTH, CLASS_WEIGHT, *REGION, *DOOR,
         ),
         "Abraham & Khan 2018, Eq. 4",
-        "small lesions beside large ones: classes that are nearly right keep a gradient", region.focal_tversky, range=UNIT,
+        "small lesions beside large ones: classes that are nearly right keep a gradient",
+        region.focal_tversky, range=UNIT,
     ),
     Record(
         "gdice", "GeneralizedDiceLoss", "region", "one Dice over all classes, rare classes weighed up",
         "1 - (2 sum_c w_c I_c + s) / (sum_c w_c (P_c + T_c) + s)",
-        (Parameter("weighting", "square", Choice(("square", "simple", "uniform")), "w_c = 1/T_c^2, 1/T_c or 1"), SMOOTH, *REGION, *DOOR),
+        (WEIGHTING, SMOOTH, *REGION, *DOOR),
         "Sudre 2017, Eq. 3",
         "classes of very different size", region.generalized_dice, range=UNIT, joint=True,
     ),
     Record(
-        "lovasz_hinge", "LovaszHingeLoss", "region", "Lovasz extension of the Jaccard loss on hinge errors of the logits",
+        "lovasz_hinge", "LovaszHingeLoss", "region",
+        "Lovasz extension of the Jaccard loss on hinge errors of the logits",
         "sum_i m_(i) g_i,  m = max(0, 1 - z (2t - 1)) in falling order",
         (
             Parameter("per_image", True, Flag(), "the paper's name: pool='image' or 'batch'"),

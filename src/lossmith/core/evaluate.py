@@ -12,7 +12,7 @@ from lossmith.core.region import region_loss
 def evaluate(record: Record, px: Pixels, *, reduction: str = "mean", **parameters: Any) -> Array:
     """The reduced value; `parameters` are those of the record except for the door's (ignore_index, from_logits)."""
     if record.family == "pixel":
-        return reduce_pixels(px, *record.definition(px, **parameters), reduction=reduction)
+        return reduce_pixels(px, record.definition(px, **parameters), reduction)
     if "per_image" in parameters:
         parameters["pool"] = "image" if parameters.pop("per_image") else "batch"
     if parameters.get("classes", "all") is None:

@@ -1,7 +1,9 @@
-"""Lovasz losses: the convex extension of the Jaccard loss to real errors, by sorting (Yu & Blaschko 2015, Berman 2018)."""
+"""Lovasz losses: the convex extension of the Jaccard loss to real errors, by sorting.
+
+Yu & Blaschko 2015 (hinge), Berman 2018 (softmax).
+"""
 
 from lossmith.core.namespaces import Array, Namespace
-from lossmith.core.pixels import Pixels
 from lossmith.core.region import Sums
 from lossmith.errors import must
 
@@ -43,7 +45,8 @@ def lovasz_extension(xp: Namespace, errors: Array, hit: Array, weight: Array) ->
 def lovasz_gradient(xp: Namespace, hit: Array, weight: Array) -> Array:
     """The growth of the Jaccard loss as each pixel joins the errors, pixels sorted by falling error.
 
-    A foreground pixel of weight w takes w/U from the index, U the union so far; a background one grows the union from U - w to U
+    A foreground pixel of weight w takes w/U from the index, U the union so far; a background one grows the union
+    from U - w to U
     and takes I w / (U (U - w)). This closed form has no cancellation, unlike differences of the index.
     """
     total = xp.sum(hit * weight, axis=-1, keepdims=True)

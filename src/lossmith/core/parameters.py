@@ -119,7 +119,7 @@ class PerClass:
 
 @dataclass(frozen=True)
 class Classes:
-    """"all", "present", or class indices; with `optional` also None."""
+    """ "all", "present", or class indices; with `optional` also None."""
 
     optional: bool = False
 

@@ -1,25 +1,16 @@
 """Pixel losses: a term for every pixel, then the weighted mean.
 
-A definition returns `Terms`: the loss of each pixel, the weight that the mean divides by, and, for those that choose
-pixels themselves, how often each counts.
+A definition returns `Terms`: the loss of each pixel, the weight that the mean divides by, and, for a loss that chooses
+pixels itself, how often each counts.
 """
 
 from collections.abc import Callable
 from math import log
-from typing import NamedTuple
 
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels, check_class_weight
+from lossmith.core.reduce import Terms
 from lossmith.core.stable import divide, power
-
-
-class Terms(NamedTuple):
-    """Per-pixel terms, each (N, k, P) with k = 1, or K for multilabel."""
-
-    loss: Array
-    weight: Array | None = None
-    count: Array | None = None
-
 
 PixelDefinition = Callable[[Pixels], Terms]
 Tables = tuple[Array | None, Array | None]
@@ -82,7 +73,8 @@ def balanced_weights(
 ) -> Array:
     """Class weights (..., C) from n_c, the pixels of each class, and those of the images that contain it.
 
-    batch: (N - n_c) / N, class 0 times `lam` (HED, Xie 2015; RCF, Liu 2017, takes lam = 1.1).
+    batch: (N - n_c) / N, class 0 times `lam` (HED, Xie 2015; RCF, Liu 2017, takes lam = 1.1); a class alone, which
+    that would leave without weight and gradient, has 1.
     inverse: N / (C n_c). median_frequency: median(f) / f_c, f_c = n_c / hosts_c (Eigen & Fergus 2015).
     effective_number: (1 - beta) / (1 - beta^n_c), scaled to sum to C (Cui 2019, Eq. 2).
     A class without pixels gets the largest weight of the others.
@@ -91,7 +83,10 @@ def balanced_weights(
     total, present = xp.sum(pixels, axis=-1, keepdims=True), pixels > 0
     n = xp.where(present, pixels, xp.ones_like(pixels))
     if balance == "batch":
-        return divide(xp, total - pixels, total + xp.zeros_like(pixels)) * xp.constant([lam] + [1.0] * (C - 1), pixels)
+        weights = divide(xp, total - pixels, total + xp.zeros_like(pixels))
+        weights = weights * xp.constant([lam] + [1.0] * (C - 1), pixels)
+        alone = xp.sum(weights * pixels, axis=-1, keepdims=True) <= 0
+        return xp.where(alone, xp.ones_like(weights), weights)
     if balance == "inverse":
         weights = total / (C * n)
     elif balance == "median_frequency":
@@ -136,16 +131,12 @@ def focal(
     return Terms(loss, weight)
 
 
-def mean_squared_error(
-    px: Pixels, *, foreground_weight: float = 1.0, class_weight: Array | None = None
-) -> Terms:
+def mean_squared_error(px: Pixels, *, foreground_weight: float = 1.0, class_weight: Array | None = None) -> Terms:
     """(p - t)^2 on probabilities; multiclass: the mean over the classes."""
     return _distance(px, (px.probs - px.target) ** 2, foreground_weight, class_weight)
 
 
-def mean_absolute_error(
-    px: Pixels, *, foreground_weight: float = 1.0, class_weight: Array | None = None
-) -> Terms:
+def mean_absolute_error(px: Pixels, *, foreground_weight: float = 1.0, class_weight: Array | None = None) -> Terms:
     """|p - t| on probabilities; multiclass: the mean over the classes."""
     return _distance(px, px.xp.abs(px.probs - px.target), foreground_weight, class_weight)
 
@@ -177,7 +168,7 @@ def top_k(px: Pixels, *, base: PixelDefinition, k: float = 0.1) -> Terms:
     """
     terms = base(px)
     count = _counts(px, terms.loss)
-    return terms._replace(count=hardest(px.xp, terms.loss, count, k * px.xp.sum(count)))
+    return terms._replace(times=hardest(px.xp, terms.loss, count, k * px.xp.sum(count)))
 
 
 def ohem(px: Pixels, *, base: PixelDefinition, threshold: float = 0.7, min_kept: int = 10_000) -> Terms:
@@ -188,7 +179,7 @@ def ohem(px: Pixels, *, base: PixelDefinition, threshold: float = 0.7, min_kept:
     count = _counts(px, truth)
     budget = xp.where(xp.sum(count) < min_kept, xp.sum(count), xp.constant(float(min_kept), truth))
     kept = hardest(xp, -truth, count, budget)
-    return terms._replace(count=xp.where(truth < threshold, count, kept))
+    return terms._replace(times=xp.where(truth < threshold, count, kept))
 
 
 def hardest(xp: Namespace, score: Array, count: Array, budget: Array) -> Array:
@@ -202,7 +193,7 @@ def hardest(xp: Namespace, score: Array, count: Array, budget: Array) -> Array:
     last = xp.sum(xp.integers(filled < budget))
     last = xp.where(last < score.shape[0], last, xp.zeros_like(last) + score.shape[0] - 1)
     bar = xp.take_along_axis(score, xp.take_along_axis(order, xp.reshape(last, (1,)), axis=0), axis=0)
-    above, level = score > bar, score == bar
+    above, level = (score > bar) | (score != score), score == bar  # a NaN is kept, and seen
     none = xp.zeros_like(flat)
     left = budget - xp.sum(xp.where(above, flat, none))
     share = divide(xp, left, xp.sum(xp.where(level, flat, none)))
@@ -223,13 +214,10 @@ def missing_annotation(px: Pixels, *, class_weight: Array | None = None) -> Term
     else:
         predicted = xp.argmax(px.logits, axis=1)
         known = xp.take_along_axis(xp.integers(present), predicted, axis=1) > 0
-        if px.labels is None:
-            background = xp.argmax(px.target, axis=1) == 0
-        else:
-            background = px.labels == 0
-        forgiven = xp.expand_dims((predicted > 0) & background & ~known, axis=1)
+        truth = xp.argmax(px.target, axis=1) if px.labels is None else px.labels
+        forgiven = xp.expand_dims((predicted > 0) & (truth == 0) & ~known, axis=1)
     count = _counts(px, terms.loss)
-    return terms._replace(count=xp.where(forgiven, xp.zeros_like(count), count))
+    return terms._replace(times=xp.where(forgiven, xp.zeros_like(count), count))
 
 
 def foreground(px: Pixels) -> Array:
@@ -261,16 +249,17 @@ def _alpha_tables(px: Pixels, alpha: float | Array | None) -> Tables:
     xp = px.xp
     if alpha is None:
         return None, None
-    if isinstance(alpha, float | int):
+    alpha = float(alpha) if isinstance(alpha, int) else alpha
+    if isinstance(alpha, float):
         if px.task == "multiclass":
-            table = xp.constant([1.0 - alpha] + [float(alpha)] * (px.channels - 1), px.like)
+            table = xp.constant([1.0 - alpha] + [alpha] * (px.channels - 1), px.like)
             return table, table
-        return xp.constant([float(alpha)], px.like), xp.constant([1.0 - alpha], px.like)
-    alpha = xp.astype(alpha, px.like)
-    check_class_weight(alpha, 2 if px.task == "binary" else px.channels, "alpha")
+        return xp.constant([alpha], px.like), xp.constant([1.0 - alpha], px.like)
+    table = xp.astype(alpha, px.like)
+    check_class_weight(table, 2 if px.task == "binary" else px.channels, "alpha")
     if px.task == "binary":
-        return alpha[1:], alpha[:1]
-    return alpha, (1.0 - alpha if px.task == "multilabel" else alpha)
+        return table[1:], table[:1]
+    return table, (1.0 - table if px.task == "multilabel" else table)
 
 
 def _product(a: Array | None, b: Array | None) -> Array | None:

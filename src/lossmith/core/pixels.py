@@ -196,7 +196,8 @@ def open_pixels(
     """Check a batch and open it as `Pixels`.
 
     Shapes: logits (N, C, *space), binary also (N, 1, *space) or (N, *space); target (N, *space) class indices, or soft
-    / one-hot of the logits' shape; weight (N, *space), and for multilabel also the logits' shape. Which of them came is told by
+    / one-hot of the logits' shape; weight (N, *space), and for multilabel also the logits' shape. Which of them
+    came is told by
     shape and dtype, never by values. Where values may be read, bad ones raise; elsewhere (traces, accelerators)
     they make the loss NaN.
     """
@@ -225,7 +226,7 @@ def open_pixels(
         flaws.append(_sum_flaw(xp, xp.astype(values, scores), valid, "target"))
     if not from_logits:
         flaws.append(_probability_flaw(xp, scores, task))
-    if weight is not None:
+    if weights is not None and weight is not None:
         flaws.append(_found(xp, xp.any(weights < 0), "weight must be >= 0 everywhere; got negative values"))
     open_flaws = [flaw for flaw in flaws if flaw is not None]
     if indices:

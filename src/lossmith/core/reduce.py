@@ -4,6 +4,8 @@ Items are pixels (pixel losses; elements for multilabel), or (image, class) pair
 Without weights the mean of "none" is "mean"; with them "none" shows weight times value, as "sum" adds it up.
 """
 
+from typing import NamedTuple
+
 from lossmith.core.namespaces import Array
 from lossmith.core.pixels import Pixels
 from lossmith.core.stable import divide
@@ -11,14 +13,23 @@ from lossmith.core.stable import divide
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def reduce_pixels(px: Pixels, loss: Array, weight: Array | None, count: Array | None, reduction: str) -> Array:
-    """Reduce per-pixel terms (N, k, P).
+class Terms(NamedTuple):
+    """Per-pixel terms, each (N, k, P) with k = 1, or K for multilabel.
 
-    `loss` already holds the factor `weight` of its pixel (a class weight, say), which the mean divides by; `count` says how often
-    the pixel counts, in place of `px.weight`.
+    `loss` already holds the factor `weight` of its pixel (a class weight, say), which the mean divides by; `times`
+    says how
+    often the pixel counts, in place of the batch's own weight.
     """
-    xp = px.xp
-    count = px.weight if count is None else count
+
+    loss: Array
+    weight: Array | None = None
+    times: Array | None = None
+
+
+def reduce_pixels(px: Pixels, terms: Terms, reduction: str) -> Array:
+    """Reduce per-pixel terms."""
+    xp, (loss, weight, times) = px.xp, terms
+    count = px.weight if times is None else times
     if reduction == "none":
         return px.flagged(px.in_space(loss if count is None else _times(px, count, loss)))
     total = xp.sum(loss if count is None else _times(px, count, loss))

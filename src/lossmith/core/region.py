@@ -2,7 +2,8 @@
 
     I = sum w p t    P = sum w p    T = sum w t    N = sum w
 
-A formula takes the `Sums` and gives one value for each item, (n, K): n images (or 1 for the batch) and K classes. A class without target
+A formula takes the `Sums` and gives one value for each item, (n, K): n images (or 1 for the batch) and K classes.
+A class without target
 pixels is handled in one place for all of them, `region_loss`.
 """
 
@@ -58,9 +59,7 @@ def tversky(S: Sums, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0
     return _index_loss(S.xp, I + smooth, I + alpha * (S.P - I) + beta * (S.T - I) + smooth, log=False)
 
 
-def focal_tversky(
-    S: Sums, *, alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75, smooth: float = 0.0
-) -> Array:
+def focal_tversky(S: Sums, *, alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75, smooth: float = 0.0) -> Array:
     """(1 - TI)^gamma for each class, TI the Tversky index."""
     loss = tversky(S, alpha=alpha, beta=beta, smooth=smooth)
     return power(S.xp, S.xp.maximum(loss, 0.0), gamma)
@@ -69,11 +68,13 @@ def focal_tversky(
 def generalized_dice(S: Sums, *, weighting: str = "square", smooth: float = 0.0) -> Array:
     """1 - (2 sum_c w_c I_c + s) / (sum_c w_c (P_c + T_c) + s), w_c = 1/T_c^2, 1/T_c or 1: one value for all classes.
 
-    Weights are relative to that of the rarest class present, which has 1 (so `s` counts its pixels), and so has an absent class.
+    Weights are relative to that of the rarest class present, which has 1 (so `s` counts its pixels), and so has an
+    absent class.
     A binary task counts background and foreground, the two classes of the paper.
     """
     xp = S.xp
-    I, P, T, counted = S.I, S.P, S.T, S.counted
+    I, P, T = S.I, S.P, S.T
+    counted = xp.ones_like(T) if S.counted is None else S.counted
     if S.px.task == "binary":
         I, P, T = (xp.concat([rest, own], axis=1) for rest, own in ((S.N - P - T + I, I), (S.N - P, P), (S.N - T, T)))
         counted = xp.concat([counted, counted], axis=1)
@@ -109,7 +110,8 @@ def region_loss(
 ) -> Array:
     """Reduce `formula(sums, **parameters)` over images and classes.
 
-    pool: sums by image, or over the batch. classes: "all", those "present" in the item's target, or indices. empty: an item
+    pool: sums by image, or over the batch. classes: "all", those "present" in the item's target, or indices.
+    empty: an item
     without target pixels costs the mean probability of its class ("area"), what the formula says ("smooth"),
     or is left out ("skip"). joint: the formula has already put the classes together, (n, 1).
     """

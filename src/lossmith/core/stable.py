@@ -6,11 +6,10 @@ POWER_FLOOR = 1e-16  # below float64's resolution of 1 - p, above which x**gamma
 
 
 def divide(xp: Namespace, numerator: Array, denominator: Array, otherwise: float = 0.0) -> Array:
-    """numerator / denominator, and `otherwise` where the denominator is not positive."""
-    positive = denominator > 0
-    safe = xp.where(positive, denominator, xp.ones_like(denominator))
-    ratio = numerator / safe
-    return xp.where(positive, ratio, xp.zeros_like(ratio) + otherwise)
+    """Numerator / denominator, and `otherwise` where the denominator is 0 or less; NaN stays NaN."""
+    vacant = denominator <= 0
+    ratio = numerator / xp.where(vacant, xp.ones_like(denominator), denominator)
+    return xp.where(vacant, xp.zeros_like(ratio) + otherwise, ratio)
 
 
 def power(xp: Namespace, x: Array, gamma: float) -> Array:

@@ -22,6 +22,7 @@ from lossmith.torch.region import (
     LovaszSoftmaxLoss,
     TverskyLoss,
 )
+from lossmith.torch.targets import class_counts, unet_weight_map
 
 __all__ = [
     "CrossEntropyLoss",
@@ -42,6 +43,8 @@ __all__ = [
     "TopKLoss",
     "TverskyLoss",
     "WeightedCrossEntropyLoss",
+    "class_counts",
     "fit",
     "parse",
+    "unet_weight_map",
 ]

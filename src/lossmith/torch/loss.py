@@ -75,7 +75,8 @@ class Loss(nn.Module):
 
     def value(self, px: Pixels) -> Tensor:
         """The loss of an open batch."""
-        return evaluate(self.record, px, **self.arguments())
+        value: Tensor = evaluate(self.record, px, **self.arguments())
+        return value
 
     def arguments(self) -> dict[str, Any]:
         """The definition's keyword arguments: settings and buffers without the door's."""
@@ -104,6 +105,7 @@ class Loss(nn.Module):
         return str(self.atom)
 
     def extra_repr(self) -> str:
+        """What ``repr`` shows."""
         return f"{self.spec}, task={self.task!r}"
 
     def __add__(self, other: nn.Module) -> "SumLoss":
@@ -123,8 +125,10 @@ class SumLoss(nn.Module):
 
     .. math:: L = \sum_k c_k L_k
 
-    Made by ``+`` and ``*``. Terms that open the batch alike (same `ignore_index` and `from_logits`) share it, so the softmax and the sums
-    over pixels are computed once. A term may also be any module called as ``loss(logits, target)``; it gets no `weight`, so a
+    Made by ``+`` and ``*``. Terms that open the batch alike (same `ignore_index` and `from_logits`) share it, so
+    the softmax and the sums
+    over pixels are computed once. A term may also be any module called as ``loss(logits, target)``; it gets no
+    `weight`, so a
     sum with such a term refuses one.
 
     >>> import torch
@@ -194,6 +198,7 @@ class SumLoss(nn.Module):
         return " + ".join(str(Term(c, _atom_of(loss))) for c, loss in zip(self.coefficients, self.losses, strict=True))
 
     def extra_repr(self) -> str:
+        """What ``repr`` shows."""
         return self.spec
 
     def __add__(self, other: nn.Module) -> "SumLoss":

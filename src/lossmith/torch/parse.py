@@ -27,8 +27,10 @@ def parse(spec: str, task: str, **options: Unpack[Door]) -> Loss | SumLoss:
 
     Args:
         spec: such as ``"ce"``, ``"focal(gamma=2, alpha=0.25)"``, ``"0.5*ce + dice"``, ``"topk(k=0.2, loss=focal)"`` or
-            ``"my.module:MyLoss(width=3)"``, a class (or function that makes a module) of yours, called as ``loss(logits, target)``.
-        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; also given to a class of yours that has such a parameter.
+            ``"my.module:MyLoss(width=3)"``, a class (or function that makes a module) of yours, called as
+            ``loss(logits, target)``.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; also given to a class of yours that has such a
+            parameter.
         **options: `ignore_index`, `reduction` and `from_logits` for every loss of the catalogue in the spec.
 
     Raises:

@@ -22,7 +22,7 @@ class Namespace(Protocol):
         """Python numbers as an array with dtype and device of `like`."""
 
     def kind(self, x: Array, /) -> str:
-        """"bool", "integer", "real" or "other"."""
+        """ "bool", "integer", "real" or "other"."""
 
     def wide(self, x: Array, /) -> Array:
         """Half precision as float32; float32 and float64 as they are."""

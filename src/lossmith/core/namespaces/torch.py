@@ -8,12 +8,36 @@ from torch.nn import functional as F
 
 _NAMES = {
     name: getattr(torch, name)
-    for name in (
-        "abs any argmax argsort exp expm1 isfinite log log1p minimum ones_like permute reshape sigmoid softmax sqrt "
-        "stack sum where zeros_like log_softmax"
-    ).split()
+    for name in [
+        "abs",
+        "any",
+        "argmax",
+        "argsort",
+        "exp",
+        "expm1",
+        "isfinite",
+        "log",
+        "log1p",
+        "minimum",
+        "ones_like",
+        "permute",
+        "reshape",
+        "sigmoid",
+        "softmax",
+        "sqrt",
+        "stack",
+        "sum",
+        "where",
+        "zeros_like",
+        "log_softmax",
+    ]
 }
-_NAMES |= {"permute_dims": torch.permute, "concat": torch.cat, "cumulative_sum": torch.cumsum, "amax": torch.amax}
+_NAMES |= {
+    "permute_dims": torch.permute,
+    "concat": torch.cat,
+    "cumulative_sum": torch.cumsum,
+    "amax": torch.amax,
+}
 _HALF = (torch.float16, torch.bfloat16)
 
 

@@ -1,0 +1,84 @@
+"""The loss under test, seen through what it says of itself."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from lossmith.core.catalogue import Record
+from lossmith.core.parameters import Interval
+from lossmith.torch.loss import Loss
+
+LossFunction = Callable[..., Tensor]
+
+
+class Broken(AssertionError):  # noqa: N818
+    """A law does not hold; the message says what was expected and what came."""
+
+
+class Skipped(Exception):  # noqa: N818
+    """A law does not apply; the message says why."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a loss claims; laws about what it does not claim are skipped. Taken from the record of a catalogue loss."""
+
+    range: Interval | None = None
+    zero_at_truth: bool | None = None
+    own_weights: bool = False
+    hard_targets: bool = False
+
+    @classmethod
+    def of(cls, record: Record) -> "Facts":
+        """The facts of a catalogue loss."""
+        return cls(record.range, record.zero_at_truth, record.own_weights, record.hard_targets)
+
+
+class Subject:
+    """A loss, or a class or function that makes one, with a task.
+
+    Args:
+        loss: a module or function called as ``loss(logits, target)``, or a class that makes one; only of a class can laws about
+            options (ignore_index, reduction, from_logits) be checked.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; given to a class that has such a parameter.
+        facts: what the loss claims.
+        **fixed: constructor arguments of a class.
+    """
+
+    def __init__(self, loss: type | LossFunction, task: str, facts: Facts | None = None, /, **fixed: Any) -> None:
+        self.loss = loss
+        self.task = task
+        self.fixed = fixed
+        record = getattr(loss, "record", None)
+        self.record = record if isinstance(record, Record) else None
+        self.facts = facts or (Facts.of(self.record) if self.record else Facts())
+
+    def build(self, **options: Any) -> LossFunction:
+        """The loss with these options; `Skipped` where it has no such option."""
+        if not isinstance(self.loss, type):
+            if options:
+                raise Skipped(f"an instance's {', '.join(options)} cannot be set; give the class")
+            return self.loss
+        known = inspect.signature(self.loss).parameters
+        names = {p.name for p in self.record.parameters} if self.record else set(known)
+        missing = [name for name in options if name not in names]
+        if missing:
+            raise Skipped(f"it has no {', '.join(missing)}")
+        task = {"task": self.task} if "task" in known else {}
+        return cast(LossFunction, self.loss(**task, **self.fixed, **options))
+
+    def weighted(self, **options: Any) -> LossFunction:
+        """As `build`; `Skipped` where the loss takes no weight map."""
+        loss = self.build(**options)
+        function = loss.forward if isinstance(loss, nn.Module) else loss
+        if "weight" not in inspect.signature(function).parameters:
+            raise Skipped("it takes no weight")
+        return loss
+
+    @property
+    def own(self) -> bool:
+        """Whether the loss is one of the catalogue, held to the whole contract."""
+        return isinstance(self.loss, type) and issubclass(self.loss, Loss)

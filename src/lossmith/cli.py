@@ -1,0 +1,101 @@
+"""The command line: parses, calls, prints. No logic."""
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from lossmith import show
+
+app = typer.Typer(
+    help="Which loss, with which parameters, for your data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"lossmith {version('lossmith')}")
+        raise typer.Exit
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="An array of records.")] = False) -> None:
+    """The losses of the catalogue."""
+    typer.echo(json.dumps(show.catalogue(), indent=2) if as_json else show.table())
+
+
+@app.command("show")
+def show_(name: Annotated[str, typer.Argument(help="A loss's name, as in `lossmith list`.")]) -> None:
+    """Formula, parameters with legal values, paper, and when to use a loss."""
+    typer.echo(show.page(name))
+
+
+@app.command()
+def compare(
+    data: Annotated[str, typer.Argument(help="shapes, cracks (with parameters: 'shapes(missing=0.3)'), or a folder.")],
+    loss: Annotated[list[str], typer.Option("--loss", "-l", help="A loss spec; give one for each loss.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; the same command again continues.")] = Path(
+        "runs/compare"
+    ),
+    seeds: Annotated[int, typer.Option(help="Runs for each loss; fewer than 3 never name a winner.")] = 3,
+    steps: Annotated[int | None, typer.Option(help="Training steps of a run (450 unless --epochs is given).")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Training steps as passes over the images.")] = None,
+    model: Annotated[str, typer.Option(help="unet, unet-depthwise or module:factory.")] = "unet",
+    batch: Annotated[int, typer.Option(help="Images in a batch.")] = 8,
+    crop: Annotated[int, typer.Option(help="Side of the training crops in pixels.")] = 256,
+    lr: Annotated[float, typer.Option(help="Peak learning rate, the same for every loss.")] = 3e-3,
+    tolerance: Annotated[int, typer.Option(help="Pixels within which the tolerant scores count a find.")] = 2,
+    classes: Annotated[str | None, typer.Option(help="Class names by index, background first: background,crack.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values that are foreground, such as 2,4.")] = None,
+    data_seed: Annotated[int, typer.Option(help="Seed of the split into training and test images.")] = 0,
+    test: Annotated[float, typer.Option(help="Share of the images that are tested on.")] = 0.2,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed or 64-true.")] = "32-true",
+    threads: Annotated[int | None, typer.Option(help="Threads of a run.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs that go at the same time.")] = 1,
+) -> None:
+    """Train one model with each loss on your data and say, with honest statistics, which to use."""
+    from lossmith.lab import compare as run
+    from lossmith.lab.console import print_comparison
+
+    result = run(
+        data, loss, out=out, seeds=seeds, steps=steps, epochs=epochs, model=model, batch=batch, crop=crop, lr=lr,
+        tolerance=tolerance, classes=_words(classes), labels=_numbers(labels), data_seed=data_seed, test=test,
+        accelerator=accelerator, precision=precision, threads=threads, jobs=jobs,
+    )  # fmt: skip
+    print_comparison(result)
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",")]
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    try:
+        return None if text is None else [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"--labels must be whole numbers, such as 2,4; got {text!r}") from error
+
+
+def main() -> NoReturn:
+    """Entry point: errors in one line, an interrupted run says how to go on."""
+    try:
+        app(standalone_mode=True)
+    except (ValueError, TypeError, OSError) as error:
+        sys.exit(f"lossmith: {error}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"lossmith: {error.name} is not installed; pip install 'lossmith[lab]'")
+    except KeyboardInterrupt:
+        sys.stderr.write("lossmith: interrupted; finished runs are kept, the same command goes on from there\n")
+        sys.exit(130)
+    sys.exit(0)

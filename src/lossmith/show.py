@@ -1,0 +1,66 @@
+"""The catalogue as text: what `lossmith list` and `lossmith show` print."""
+
+from collections.abc import Iterable
+
+from lossmith.core.catalogue import CATALOGUE, Record, find
+
+FRAMEWORKS = ("torch",)
+
+
+def as_dict(record: Record) -> dict[str, object]:
+    """A record as plain data, for JSON."""
+    return {
+        "name": record.name,
+        "class": record.cls,
+        "family": record.family,
+        "summary": record.summary,
+        "formula": record.formula,
+        "parameters": [
+            {"name": p.name, "default": p.default, "legal": str(p.legal), "meaning": p.meaning}
+            for p in record.parameters
+        ],
+        "tasks": list(record.tasks),
+        "frameworks": list(FRAMEWORKS),
+        "range": str(record.range).removeprefix("in "),
+        "paper": record.paper,
+        "when": record.when,
+    }
+
+
+def catalogue() -> list[dict[str, object]]:
+    """All records as plain data."""
+    return [as_dict(record) for record in CATALOGUE.values()]
+
+
+def table() -> str:
+    """One line for each loss, by family."""
+    lines: list[str] = []
+    for family in dict.fromkeys(record.family for record in CATALOGUE.values()):
+        records = [record for record in CATALOGUE.values() if record.family == family]
+        lines += ["", f"{family} losses", *_columns((record.name, record.cls, record.summary) for record in records)]
+    return "\n".join(lines[1:])
+
+
+def page(name: str) -> str:
+    """Everything about one loss."""
+    record = find(name)
+    facts = (
+        ("formula", record.formula),
+        ("class", f"lossmith.torch.{record.cls}"),
+        ("tasks", ", ".join(record.tasks)),
+        ("range", str(record.range).removeprefix("in ")),
+        ("use it", record.when),
+        ("paper", record.paper),
+    )
+    parameters = ((p.name, f"= {p.default!r}", f"{p.meaning}; {p.legal}") for p in record.parameters)
+    return "\n".join([f"{record.name}: {record.summary}", "", *_columns(facts), "", "parameters", *_columns(parameters)])
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Rows with their columns aligned."""
+    table = [tuple(row) for row in rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)]
+    return [
+        "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in table
+    ]

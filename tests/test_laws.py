@@ -1,0 +1,114 @@
+"""Every row of the catalogue under every law of the public checker, and a wrong loss under the law that it breaks."""
+
+from typing import Any
+
+import pytest
+from faults import FAULTS, faulty_dice
+
+from lossmith.check import check
+from lossmith.check.laws import LAWS
+from lossmith.check.subject import Facts, Skipped, Subject
+from lossmith.core.catalogue import CATALOGUE
+from lossmith.core.parameters import Interval
+from lossmith.torch.parse import CLASSES
+
+ROWS = [(record.name, task) for record in CATALOGUE.values() for task in record.tasks]
+
+# Parameters away from their defaults, where the code takes another way.
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "ce": [{"label_smoothing": 0.1}],
+    "wce": [
+        {"balance": "inverse"},
+        {"balance": "median_frequency"},
+        {"balance": "effective_number", "beta": 0.9},
+        {"lam": 1.1},
+    ],
+    "focal": [{"gamma": 0.5}, {"gamma": 0.0, "alpha": 0.25}, {"alpha": 0.25, "normalize": "positives"}],
+    "mse": [{"foreground_weight": 8.0}],
+    "l1": [{"foreground_weight": 8.0}],
+    "smooth_l1": [{"beta": 0.3, "foreground_weight": 8.0}],
+    "topk": [{"k": 0.37}, {"k": 1.0, "loss": "focal(gamma=1)"}],
+    "ohem": [{"threshold": 0.5, "min_kept": 3}, {"threshold": 0.4, "min_kept": 1, "loss": "mse"}],
+    "dice": [{"squared": True}, {"log": True}, {"smooth": 1.0}, {"pool": "batch"}, {"classes": "present"}],
+    "jaccard": [{"log": True}, {"pool": "batch", "empty": "skip"}],
+    "tversky": [{"alpha": 0.3, "beta": 0.7, "smooth": 1e-5}],
+    "focal_tversky": [{"gamma": 4 / 3}, {"pool": "batch"}],
+    "gdice": [{"weighting": "simple"}, {"weighting": "uniform", "pool": "batch"}],
+    "lovasz_hinge": [{"per_image": False}],
+    "lovasz": [{"per_image": True}, {"classes": "all"}],
+}
+# What a variant gives up by its own definition, and why.
+GIVEN_UP: dict[tuple[str, str], set[str]] = {
+    # smoothing moves the target: the certain truth is no longer best
+    ("ce", "label_smoothing"): {"truth_costs_least", "empty_predicted_empty_costs_nothing"},
+    # beta^n has a unit: the number of pixels
+    ("wce", "beta"): {"scaling_all_weights_changes_nothing", "repeating_the_batch_changes_nothing"},
+    # weighs pixels, and the mean divides by the weights
+    ("mse", "foreground_weight"): {"reductions_agree"},
+    ("l1", "foreground_weight"): {"reductions_agree"},
+    ("smooth_l1", "foreground_weight"): {"reductions_agree"},
+    # divides by the foreground, not by the pixels
+    ("focal", "normalize"): {"reductions_agree"},
+    # a constant or a count in pixels has a unit
+    ("dice", "smooth"): {"scaling_all_weights_changes_nothing"},
+    ("tversky", "smooth"): {"scaling_all_weights_changes_nothing"},
+    ("ohem", "min_kept"): {"scaling_all_weights_changes_nothing", "repeating_the_batch_changes_nothing"},
+    # the range is declared for 1 - index
+    ("dice", "log"): {"value_inside_its_range"},
+    ("jaccard", "log"): {"value_inside_its_range"},
+    # left out: nothing pushes, by request
+    ("jaccard", "empty"): {"an_empty_class_pushes_false_positives_down"},
+    ("dice", "classes"): {"an_empty_class_pushes_false_positives_down"},
+}
+
+
+def run(name: str, task: str, law: str, **parameters: Any) -> None:
+    try:
+        LAWS[law](Subject(CLASSES[name], task, **parameters))
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(("name", "task"), ROWS)
+def test_every_loss_obeys_every_law(name, task, law):
+    run(name, task, law)
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS if law != "compiles_in_one_graph"])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [(name, variant) for name, variants in VARIANTS.items() for variant in variants], ids=str
+)
+def test_every_parameter_obeys_every_law(name, parameters, law):
+    if any(law in GIVEN_UP.get((name, parameter), ()) for parameter in parameters):
+        pytest.skip("given up by definition")
+    for task in CATALOGUE[name].tasks:
+        run(name, task, law, **parameters)
+
+
+def test_every_row_has_its_variants():
+    assert set(VARIANTS) | {"missing"} == set(CATALOGUE)
+
+
+@pytest.mark.parametrize(("fault", "law"), FAULTS, ids=lambda part: getattr(part, "__name__", part))
+def test_a_faulty_loss_breaks_its_law(fault, law):
+    report = check(fault, only=[law], facts=Facts(range=Interval(0.0, 0.01), zero_at_truth=True))
+    assert [result.status for result in report.results] == ["broken"]
+
+
+def test_every_law_is_broken_by_some_fault():
+    assert {law for _, law in FAULTS} == set(LAWS)
+
+
+def test_check_reports_what_it_found():
+    report = check(faulty_dice, only=["truth_costs_least", "an_empty_class_pushes_false_positives_down"])
+    assert [result.status for result in report.results] == ["passed", "broken"]
+    assert not report.sound
+    assert "a rising value expected where foreground is raised on an empty image; got slope 0" in str(report)
+
+
+def test_check_refuses_an_unknown_law():
+    with pytest.raises(
+        ValueError, match=r"^only must be names of laws; did you mean truth_costs_least\?; got 'truth_cost'$"
+    ):
+        check(faulty_dice, only=["truth_cost"])
