@@ -48,13 +48,13 @@ def case(
     space = space or (24,)
     channels, pixels = CHANNELS[task], prod(space)
     logits = scale * torch.randn(images, channels, *space, generator=generator, dtype=torch.float64)
+    shape = (images, channels) if task == "multilabel" else (images,)
+    classes = 2 if task == "binary" else 3 if task == "multilabel" else channels
+    ramp = torch.arange(pixels) % classes
+    rows = [ramp[torch.randperm(pixels, generator=generator)] for _ in range(prod(shape))]
+    target = torch.stack(rows).reshape(*shape, *space)
     if task == "multilabel":
-        target = (torch.arange(images * channels * pixels) % 3 == 0).long().reshape(images, channels, pixels)
-    else:
-        classes = max(2, channels)
-        target = (torch.arange(pixels) % classes).repeat(images, 1)
-    order = torch.randperm(pixels, generator=generator)
-    target = target[..., order].reshape(*target.shape[:-1], *space)
+        target = (target == 0).long()
     return Case(task, logits.to(dtype), target)
 
 
