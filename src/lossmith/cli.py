@@ -55,7 +55,9 @@ def compare(
     crop: Annotated[int, typer.Option(help="Side of the training crops in pixels.")] = 256,
     lr: Annotated[float, typer.Option(help="Peak learning rate, the same for every loss.")] = 3e-3,
     tolerance: Annotated[int, typer.Option(help="Pixels within which the tolerant scores count a find.")] = 2,
-    classes: Annotated[str | None, typer.Option(help="Class names by index, background first: background,crack.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names by index, background first: background,crack.")
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values that are foreground, such as 2,4.")] = None,
     data_seed: Annotated[int, typer.Option(help="Seed of the split into training and test images.")] = 0,
     test: Annotated[float, typer.Option(help="Share of the images that are tested on.")] = 0.2,

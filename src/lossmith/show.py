@@ -53,7 +53,34 @@ def page(name: str) -> str:
         ("paper", record.paper),
     )
     parameters = ((p.name, f"= {p.default!r}", f"{p.meaning}; {p.legal}") for p in record.parameters)
-    return "\n".join([f"{record.name}: {record.summary}", "", *_columns(facts), "", "parameters", *_columns(parameters)])
+    return "\n".join(
+        [f"{record.name}: {record.summary}", "", *_columns(facts), "", "parameters", *_columns(parameters)]
+    )
+
+
+def markdown() -> str:
+    """The catalogue as a page of the docs."""
+    lines = [
+        "# The losses",
+        "",
+        "Written from the catalogue by `python -m lossmith.show > docs/losses.md`. Options that every loss has are",
+        "explained once, at `CrossEntropyLoss` and `DiceLoss`.",
+        "",
+    ]
+    for record in CATALOGUE.values():
+        lines += [
+            f"## `{record.cls}` (`{record.name}`)",
+            "",
+            f"{record.summary[:1].upper()}{record.summary[1:]}: `{record.formula}`.",
+            "",
+            f"*Use it:* {record.when}. *Tasks:* {', '.join(record.tasks)}. *Paper:* {record.paper}.",
+            "",
+            "| parameter | default | legal | meaning |",
+            "|---|---|---|---|",
+            *(f"| `{p.name}` | `{p.default!r}` | {p.legal} | {p.meaning} |" for p in record.parameters),
+            "",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -64,3 +91,7 @@ def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
         "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
         for row in table
     ]
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -41,8 +41,8 @@ class Subject:
     """A loss, or a class or function that makes one, with a task.
 
     Args:
-        loss: a module or function called as ``loss(logits, target)``, or a class that makes one; only of a class can laws about
-            options (ignore_index, reduction, from_logits) be checked.
+        loss: a module or function called as ``loss(logits, target)``, or a class that makes one; only of a class
+            can laws about options (ignore_index, reduction, from_logits) be checked.
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; given to a class that has such a parameter.
         facts: what the loss claims.
         **fixed: constructor arguments of a class.

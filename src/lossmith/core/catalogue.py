@@ -89,7 +89,7 @@ _RECORDS = (
         "ce", "CrossEntropyLoss", "pixel",
         "cross-entropy: softmax for multiclass, sigmoid (BCE) for binary and multilabel",
         "-log p_t",
-        (Parameter("label_smoothing", 0.0, Interval(0.0, 1.0, high_open=True), "share spread over the classes"), *PIXEL),
+        (Parameter("label_smoothing", 0.0, Interval(0.0, 1.0, high_open=True), "share given to all classes"), *PIXEL),
         "Bridle 1990; label smoothing: Szegedy 2016, sec. 7",
         "the baseline: start here, and beat it",
         pixel.cross_entropy,
@@ -116,7 +116,7 @@ _RECORDS = (
         "-alpha_t (1 - p_t)^gamma log p_t",
         (
             Parameter("gamma", 2.0, NONNEGATIVE, "focusing; 0 is cross-entropy"),
-            Parameter("alpha", None, PerClass(UNIT, scalar=True), "foreground alpha, background 1 - alpha; or by class"),
+            Parameter("alpha", None, PerClass(UNIT, scalar=True), "of foreground, 1 - alpha of background; or by class"),
             Parameter("normalize", "pixels", Choice(("pixels", "positives")), "what the mean divides by"),
             *PIXEL,
         ),

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from lossmith.core.catalogue import Record, find
+from lossmith.core.door import open_pixels
 from lossmith.core.evaluate import evaluate
 from lossmith.core.namespaces.torch import xp
-from lossmith.core.pixels import TASKS, Pixels, Task, open_pixels
+from lossmith.core.pixels import TASKS, Pixels, Task
 from lossmith.core.spec import Atom, Term
 from lossmith.errors import must
 

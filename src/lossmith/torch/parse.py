@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
@@ -81,7 +82,7 @@ def _foreign(atom: Atom, task: str) -> nn.Module:
     if not callable(factory):
         raise ValueError(must(f"{name} of module {module_name}", "a class or function that makes a loss", factory))
     arguments = dict(atom.arguments)
-    if "task" in inspect.signature(factory).parameters:
+    if _takes_task(factory):
         arguments.setdefault("task", task)
     try:
         loss = factory(**arguments)
@@ -91,3 +92,10 @@ def _foreign(atom: Atom, task: str) -> nn.Module:
         raise ValueError(must(atom.name, "a class of torch.nn.Module, or a function that returns one", loss))
     loss._lossmith_atom = atom  # type: ignore[assignment]
     return loss
+
+
+def _takes_task(factory: Callable[..., object]) -> bool:
+    try:
+        return "task" in inspect.signature(factory).parameters
+    except ValueError:  # a builtin without a signature
+        return False

@@ -57,8 +57,8 @@ class WeightedCrossEntropyLoss(Loss, name="wce"):
 
     - ``"batch"``: a_c = (N - n_c) / N, the background's times `lam`: for binary tasks the balance of HED,
       positives N-/N, negatives
-      `lam` N+/N; RCF takes lam = 1.1. Always counted in the batch; a batch of one class alone, which this would leave without gradient, is plain
-      cross-entropy.
+      `lam` N+/N; RCF takes lam = 1.1. Always counted in the batch; a batch of one
+      class alone, which this would leave without gradient, is plain cross-entropy.
     - ``"inverse"``: a_c = N / (C n_c).
     - ``"median_frequency"``: a_c = median(f) / f_c, f_c = n_c / (pixels of the images that contain c).
     - ``"effective_number"``: a_c = (1 - beta) / (1 - beta^n_c), scaled to sum to C.

@@ -1,0 +1,55 @@
+# Two commands do everything on a fresh machine: make demo, make test.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := requirements/constraints.txt
+OUT ?= runs/demo
+JOBS ?= 2
+
+.PHONY: demo test lint docs bench crackforest clean
+
+# The demo needs no tests' tools, the tests need everything: each is installed once, and again when its list changes.
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
+	touch $@
+
+$(VENV)/.lab: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[lab]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.lab
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group test
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.lab
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group docs
+	touch $@
+
+demo: $(VENV)/.lab
+	$(BIN)/lossmith compare "cracks" --loss ce --loss wce --loss mse --loss "dice + ce" \
+		--seeds 3 --steps 60 --crop 128 --out $(OUT)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n $(JOBS)
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+# The benchmark against other libraries has an environment of its own: they need torchvision.
+bench:
+	$(MAKE) -C benchmarks PYTHON=$(PYTHON)
+
+# The comparison of docs/crackforest.md; DATA is a folder of the CrackForest data set.
+DATA ?= ../shared/data/crackforest
+crackforest: $(VENV)/.lab
+	$(BIN)/lossmith compare $(DATA) --loss mse --loss "mse(foreground_weight=8)" --loss 'wce(balance="batch")' \
+		--loss ce --loss "dice + ce" --seeds 3 --steps 450 --jobs $(JOBS) --out runs/crackforest
+
+clean:
+	rm -rf $(VENV) .venv-bench site runs
