@@ -1,0 +1,8 @@
+"""Which loss serves your model on your data: train it with each one, score, and say honestly what was seen.
+
+`compare` is the whole story; what it gives back is a `Comparison`. Importing this package loads no framework.
+"""
+
+from lossmith.lab.compare import Comparison, compare
+
+__all__ = ["Comparison", "compare"]

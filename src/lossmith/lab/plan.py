@@ -1,0 +1,161 @@
+"""What a comparison is: the settings all runs share, the runs, and when two comparisons are the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lossmith.errors import must
+
+if TYPE_CHECKING:
+    from lossmith.data import Data
+
+DEFAULT_STEPS = 450
+RECORD_VERSION = 1
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every run of a comparison shares. `steps` is the budget: seconds would punish the busy machine."""
+
+    model: str = "unet"
+    steps: int = DEFAULT_STEPS
+    batch: int = 8
+    crop: int = 256
+    lr: float = 3e-3
+    tolerance: int = 2
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "crop"):
+            positive(name, getattr(self, name))
+        if not _is_integer(self.tolerance) or self.tolerance < 1:
+            raise ValueError(must("tolerance", "a positive whole number of pixels", self.tolerance))
+        if not (isinstance(self.lr, int | float) and math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(must("lr", "a positive number", self.lr))
+        if self.precision not in PRECISIONS:
+            raise ValueError(must("precision", "one of " + ", ".join(PRECISIONS), self.precision))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: a loss, a seed, and the digest of the user's own source that the spec names, or ""."""
+
+    loss: str
+    seed: int
+    code: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its record lies: a readable name, made unique by a digest of the whole spec."""
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", self.loss).strip("-")[:60] or "loss"
+        digest = hashlib.sha256(f"{self.loss}\n{self.code}".encode()).hexdigest()[:8]
+        return Path(f"{words}-{digest}") / f"seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Data, settings, losses (in canonical spelling) and seeds; every loss meets every seed."""
+
+    data: Data
+    settings: Settings
+    losses: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Every run, seed by seed, so that an interrupted comparison has all losses at the same seeds."""
+        codes = {loss: source_digest(loss) for loss in self.losses}
+        return [Trial(loss, seed, codes[loss]) for seed in self.seeds for loss in self.losses]
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What two comparisons must share to be one: all but the losses and the seeds, which may be added."""
+        return {
+            "data": f"{self.data.name} {self.data.fingerprint[:16]}",
+            **asdict(self.settings),
+            "model_code": source_digest(self.settings.model),
+            "record_version": RECORD_VERSION,
+        }
+
+
+def make_plan(data: Data, losses: Sequence[str], *, seeds: int, settings: Settings) -> Plan:
+    """The plan of a comparison; `losses` are spec strings, and two spellings of one loss are an error."""
+    from lossmith.torch import parse
+
+    see_working_directory()
+    positive("seeds", seeds)
+    if isinstance(losses, str) or not losses:
+        raise ValueError(must("losses", "a sequence of at least one spec", losses))
+    canonical: list[str] = []
+    for spec in losses:
+        name = str(getattr(parse(spec, data.task), "spec", spec))
+        if name in canonical:
+            raise ValueError(must("losses", "different from one another", list(losses)))
+        canonical.append(name)
+    if len(data.train) < 1:
+        raise ValueError(must("data.train", "at least 1 image", len(data.train)))
+    if len(data.test) < 2:
+        raise ValueError(
+            must(
+                "data.test",
+                "at least 2 images (the threshold is chosen on images not scored)",
+                len(data.test),
+            )
+        )
+    return Plan(data, settings, tuple(canonical), tuple(range(seeds)))
+
+
+def budget(steps: int | None, epochs: float | None, *, images: int, batch: int) -> int:
+    """Steps to train: as given, or `epochs` passes over the training images, or the default of 450."""
+    if steps is not None and epochs is not None:
+        raise ValueError(f"steps and epochs exclude each other; got steps={steps!r} and epochs={epochs!r}")
+    if epochs is not None:
+        if not (isinstance(epochs, int | float) and math.isfinite(epochs) and epochs > 0):
+            raise ValueError(must("epochs", "a positive number", epochs))
+        positive("batch", batch)
+        return math.ceil(epochs * images / batch)
+    return DEFAULT_STEPS if steps is None else steps
+
+
+def positive(name: str, value: object) -> None:
+    """ValueError unless `value` is a positive integer."""
+    if not _is_integer(value) or value < 1:  # type: ignore[operator]
+        raise ValueError(must(name, "a positive integer", value))
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def source_digest(spec: str) -> str:
+    """Digest of the source files behind every `module:name` in `spec`; "" where it names none.
+
+    A loss or model that its author edits is another one: old runs must not pass for it.
+    """
+    see_working_directory()
+    digest = hashlib.sha256()
+    modules = re.findall(r"([A-Za-z_][\w.]*):[A-Za-z_]", spec)
+    for module in modules:
+        found = None
+        with suppress(ModuleNotFoundError):  # a package that is not there: whoever imports it will say so
+            found = importlib.util.find_spec(module)
+        if found is not None and found.origin is not None and Path(found.origin).is_file():
+            digest.update(Path(found.origin).read_bytes())
+    return digest.hexdigest()[:16] if modules else ""
+
+
+def see_working_directory() -> None:
+    """Let `module:name` be found in the working directory, as with ``python -m``."""
+    here = str(Path.cwd())
+    if "" not in sys.path and here not in sys.path:
+        sys.path.insert(0, here)
