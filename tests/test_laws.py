@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from faults import FAULTS, faulty_dice
 
+from faults import FAULTS, faulty_dice
 from lossmith.check import check
 from lossmith.check.laws import LAWS
 from lossmith.check.subject import Facts, Skipped, Subject

@@ -2,6 +2,7 @@ import re
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lossmith.data import load
@@ -115,3 +116,13 @@ def test_a_loss_in_the_working_directory_is_found(data, tmp_path, monkeypatch):
     )
     (tmp_path / "lying_here.py").write_text(source)
     assert make_plan(data, ["lying_here:Mine"], seeds=1, settings=Settings()).losses == ("lying_here:Mine",)
+
+
+@pytest.mark.parametrize(("size", "crop"), [((480, 320), 256), ((192, 192), 192), ((100, 70), 64), ((9, 300), 32)])
+def test_default_crop_fits_the_smallest_image(size, crop):
+    from lossmith.data import Sample
+    from lossmith.lab.plan import default_crop
+
+    large, small = (np.zeros((3, *s), dtype=np.float32) for s in ((999, 999), size))
+    mask = np.zeros((1, 1), dtype=np.int64)
+    assert default_crop([Sample("a", large, mask, mask), Sample("b", small, mask, mask)]) == crop

@@ -52,7 +52,9 @@ def compare(
     epochs: Annotated[float | None, typer.Option(help="Training steps as passes over the images.")] = None,
     model: Annotated[str, typer.Option(help="unet, unet-depthwise or module:factory.")] = "unet",
     batch: Annotated[int, typer.Option(help="Images in a batch.")] = 8,
-    crop: Annotated[int, typer.Option(help="Side of the training crops in pixels.")] = 256,
+    crop: Annotated[
+        int | None, typer.Option(help="Side of the training crops; 256, or what fits the smallest image.")
+    ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate, the same for every loss.")] = 3e-3,
     tolerance: Annotated[int, typer.Option(help="Pixels within which the tolerant scores count a find.")] = 2,
     classes: Annotated[

@@ -116,7 +116,7 @@ _RECORDS = (
         "-alpha_t (1 - p_t)^gamma log p_t",
         (
             Parameter("gamma", 2.0, NONNEGATIVE, "focusing; 0 is cross-entropy"),
-            Parameter("alpha", None, PerClass(UNIT, scalar=True), "of foreground, 1 - alpha of background; or by class"),
+            Parameter("alpha", None, PerClass(UNIT, scalar=True), "of foreground (background: 1 - alpha), or by class"),
             Parameter("normalize", "pixels", Choice(("pixels", "positives")), "what the mean divides by"),
             *PIXEL,
         ),

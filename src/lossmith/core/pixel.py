@@ -94,9 +94,9 @@ def balanced_weights(
         weights = _median(xp, frequency, present) / frequency
     else:
         weights = 1.0 / -xp.expm1(n * log(beta))
-        weights = C * weights / xp.sum(xp.where(present, weights, xp.zeros_like(weights)), axis=-1, keepdims=True)
     known = xp.where(present, weights, xp.zeros_like(weights))
-    return xp.where(present, weights, xp.amax(known, axis=-1, keepdims=True) + xp.zeros_like(known))
+    weights = xp.where(present, weights, xp.amax(known, axis=-1, keepdims=True) + xp.zeros_like(known))
+    return C * weights / xp.sum(weights, axis=-1, keepdims=True) if balance == "effective_number" else weights
 
 
 def _median(xp: Namespace, values: Array, valid: Array) -> Array:

@@ -11,10 +11,11 @@ each computed at most once however many losses look at it.
 """
 
 from collections.abc import Callable
+from math import log
 from typing import Literal, get_args
 
 from lossmith.core.namespaces import Array, Namespace
-from lossmith.core.stable import log_complement, log_probability
+from lossmith.core.stable import log_complement, log_probability, log_sum_exp
 from lossmith.errors import must
 
 Task = Literal["binary", "multiclass", "multilabel"]
@@ -162,6 +163,22 @@ class Pixels:
             case "N":
                 return self.sum(self.xp.ones_like(self.like[:, :1, :]))
         raise KeyError(name)
+
+    def log_overlap(self) -> Array:
+        """log of sum w p t (soft targets: of sum w min(p, t)) by log-sum-exp, right where the sum underflows: (N, K).
+
+        Where there is no target, the log of the smallest normal number.
+        """
+        xp, log_p, floor = self.xp, self.log_probs, self.xp.floor(self.like)
+        share = self.target if self.weight is None else self.target * self.weight
+        inside = share > 0
+        safe = xp.where(inside, share, xp.ones_like(share))
+        if self.soft:
+            soft = xp.where(inside, self.target, xp.ones_like(share))
+            log_p, safe = xp.minimum(log_p, xp.log(soft)), safe / soft
+        terms = xp.where(inside, log_p + xp.log(safe), xp.zeros_like(log_p) - 1.0 / floor)
+        total = log_sum_exp(xp, terms, axis=2)
+        return xp.where(self.statistic("T") > 0, total, xp.zeros_like(total) + log(floor))
 
     def true_probability(self) -> Array:
         """p_t, the probability given to the truth: (N, 1, P), or (N, K, P) for sigmoid tasks."""

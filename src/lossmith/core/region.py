@@ -7,17 +7,19 @@ A class without target
 pixels is handled in one place for all of them, `region_loss`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels, check_class_weight
 from lossmith.core.reduce import reduce_items
-from lossmith.core.stable import divide, power
+from lossmith.core.stable import divide, log_add_exp, log_probability, log_sum_exp, power
 from lossmith.errors import must
 
 POOLS = ("image", "batch")
 EMPTIES = ("area", "smooth", "skip")
+LOG_2 = math.log(2.0)
 
 
 @dataclass(frozen=True)
@@ -37,26 +39,48 @@ class Sums:
         total = self.px.statistic(name)
         return self.xp.sum(total, axis=0, keepdims=True) if self.pool == "batch" else total
 
+    @property
+    def log_I(self) -> Array:
+        """log I, also where I underflows."""
+        total = self.px.log_overlap()
+        if self.pool == "image":
+            return total
+        return self.xp.expand_dims(log_sum_exp(self.xp, total, axis=0), axis=0)
+
+
+class TwoClassSums(Sums):
+    """The sums of background and foreground of a binary task, (n, 2)."""
+
+    def __getattr__(self, name: str) -> Array:
+        own, N = super().__getattr__(name), super().__getattr__("N")
+        if name == "I":
+            rest = N - super().__getattr__("P") - super().__getattr__("T") + own
+        else:
+            rest = own if name == "N" else N - own
+        return self.xp.concat([rest, own], axis=1)
+
 
 Formula = Callable[..., Array]
 
 
 def dice(S: Sums, *, smooth: float = 0.0, squared: bool = False, log: bool = False) -> Array:
     """1 - (2 I + s) / (P + T + s); squared: 1 - (2 sum p t + s) / (sum p^2 + sum t^2 + s); log: -log of the ratio."""
-    if squared:
-        return _index_loss(S.xp, 2.0 * S.PT + smooth, S.PP + S.TT + smooth, log)
-    return _index_loss(S.xp, 2.0 * S.I + smooth, S.P + S.T + smooth, log)
+    size = (S.PP + S.TT if squared else S.P + S.T) + smooth
+    if log:
+        return _minus_log_index(S.xp, S.log_I + LOG_2, size, smooth)
+    return _index_loss(S.xp, 2.0 * (S.PT if squared else S.I) + smooth, size)
 
 
 def jaccard(S: Sums, *, smooth: float = 0.0, log: bool = False) -> Array:
     """1 - (I + s) / (P + T - I + s); log: -log of the ratio."""
-    return _index_loss(S.xp, S.I + smooth, S.P + S.T - S.I + smooth, log)
+    size = S.P + S.T - S.I + smooth
+    return _minus_log_index(S.xp, S.log_I, size, smooth) if log else _index_loss(S.xp, S.I + smooth, size)
 
 
 def tversky(S: Sums, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0.0) -> Array:
     """1 - (I + s) / (I + alpha FP + beta FN + s), FP = P - I, FN = T - I."""
     I = S.I
-    return _index_loss(S.xp, I + smooth, I + alpha * (S.P - I) + beta * (S.T - I) + smooth, log=False)
+    return _index_loss(S.xp, I + smooth, I + alpha * (S.P - I) + beta * (S.T - I) + smooth)
 
 
 def focal_tversky(S: Sums, *, alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75, smooth: float = 0.0) -> Array:
@@ -75,9 +99,6 @@ def generalized_dice(S: Sums, *, weighting: str = "square", smooth: float = 0.0)
     xp = S.xp
     I, P, T = S.I, S.P, S.T
     counted = xp.ones_like(T) if S.counted is None else S.counted
-    if S.px.task == "binary":
-        I, P, T = (xp.concat([rest, own], axis=1) for rest, own in ((S.N - P - T + I, I), (S.N - P, P), (S.N - T, T)))
-        counted = xp.concat([counted, counted], axis=1)
     present = (T > 0) & (counted > 0)
     top = xp.amax(T, axis=1, keepdims=True)
     rarest = -xp.amax(-xp.where(present, T, top + xp.zeros_like(T)), axis=1, keepdims=True)
@@ -85,15 +106,18 @@ def generalized_dice(S: Sums, *, weighting: str = "square", smooth: float = 0.0)
     w = counted * {"square": ratio**2, "simple": ratio, "uniform": xp.ones_like(ratio)}[weighting]
     numerator = 2.0 * xp.sum(w * I, axis=1, keepdims=True) + smooth
     denominator = xp.sum(w * (P + T), axis=1, keepdims=True) + smooth
-    return _index_loss(xp, numerator, denominator, log=False)
+    return _index_loss(xp, numerator, denominator)
 
 
-def _index_loss(xp: Namespace, overlap: Array, size: Array, log: bool) -> Array:
-    """1 - overlap / size, or -log of it; 0 where both are empty."""
-    index = divide(xp, overlap, size, otherwise=1.0)
-    if not log:
-        return 1.0 - index
-    return -xp.log(xp.maximum(index, xp.floor(index)))
+def _index_loss(xp: Namespace, overlap: Array, size: Array) -> Array:
+    """1 - overlap / size; 0 where both are empty."""
+    return 1.0 - divide(xp, overlap, size, otherwise=1.0)
+
+
+def _minus_log_index(xp: Namespace, log_overlap: Array, size: Array, smooth: float) -> Array:
+    """log size - log(overlap + smooth)."""
+    total = log_add_exp(xp, log_overlap, math.log(smooth)) if smooth > 0 else log_overlap
+    return log_probability(xp, size) - total
 
 
 def region_loss(
@@ -116,10 +140,10 @@ def region_loss(
     or is left out ("skip"). joint: the formula has already put the classes together, (n, 1).
     """
     xp = px.xp
-    sums = Sums(px, pool)
+    sums = TwoClassSums(px, pool) if joint and px.task == "binary" else Sums(px, pool)
     T, P = sums.T, sums.P
     N = sums.N + xp.zeros_like(T)
-    counted = _chosen(px, classes, T) * xp.astype(N > 0, T)
+    counted = _chosen(xp, classes, T) * xp.astype(N > 0, T)
     if class_weight is not None:
         check_class_weight(class_weight, px.channels)
         counted = counted * xp.reshape(xp.astype(class_weight, T), (1, -1))
@@ -128,7 +152,7 @@ def region_loss(
         chosen = xp.astype(counted > 0, T)
         T, P, N = (xp.sum(total * chosen, axis=1, keepdims=True) for total in (T, P, N))
         counted = xp.astype(xp.sum(chosen, axis=1, keepdims=True) > 0, T)
-    vacant = (N if joint and px.task == "binary" else T) <= 0
+    vacant = T <= 0
     if empty == "area":
         value = xp.where(vacant, divide(xp, P, N), value)
     elif empty == "skip":
@@ -140,11 +164,11 @@ def region_loss(
     return reduce_items(px, value, counted, reduction, pooled=pool == "batch")
 
 
-def _chosen(px: Pixels, classes: str | Sequence[int], T: Array) -> Array:
+def _chosen(xp: Namespace, classes: str | Sequence[int], T: Array) -> Array:
     """1 for the items of the classes that count, else 0."""
-    xp = px.xp
     if isinstance(classes, str):
         return xp.astype(T > 0, T) if classes == "present" else xp.ones_like(T)
-    if any(not 0 <= c < px.channels for c in classes):
-        raise ValueError(must("classes", f"indices from 0 to {px.channels - 1}", list(classes)))
-    return xp.constant([float(c in classes) for c in range(px.channels)], T) + xp.zeros_like(T)
+    K = T.shape[1]
+    if any(not 0 <= c < K for c in classes):
+        raise ValueError(must("classes", f"indices from 0 to {K - 1}", list(classes)))
+    return xp.constant([float(c in classes) for c in range(K)], T) + xp.zeros_like(T)

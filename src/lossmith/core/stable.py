@@ -30,3 +30,16 @@ def log_complement(xp: Namespace, p: Array) -> Array:
     """log(1 - p) without cancellation for small p, and finite at p = 1."""
     small = xp.where(p > 0.5, xp.zeros_like(p), p)
     return xp.where(p > 0.5, log_probability(xp, 1.0 - p), xp.log1p(-small))
+
+
+def log_sum_exp(xp: Namespace, x: Array, *, axis: int) -> Array:
+    """log sum exp x over an axis."""
+    if x.shape[axis] == 0:
+        return xp.sum(x, axis=axis)
+    top = xp.stop_gradient(xp.amax(x, axis=axis, keepdims=True))
+    return xp.log(xp.sum(xp.exp(x - top), axis=axis)) + xp.sum(top, axis=axis)
+
+
+def log_add_exp(xp: Namespace, x: Array, y: float) -> Array:
+    """log(exp x + exp y)."""
+    return y - xp.log_sigmoid(y - x)

@@ -57,7 +57,7 @@ def compare(
     epochs: float | None = None,
     model: str = "unet",
     batch: int = 8,
-    crop: int = 256,
+    crop: int | None = None,
     lr: float = 3e-3,
     tolerance: int = 2,
     classes: Sequence[str] | None = None,
@@ -86,7 +86,7 @@ def compare(
         model: "unet", "unet-depthwise" or "module:factory", which is called as
             ``factory(in_channels=3, out_channels=C)``.
         batch: images in a batch.
-        crop: side of the training crops in pixels.
+        crop: side of the training crops in pixels; 256, or less where the smallest image is smaller, if None.
         lr: peak learning rate.
         tolerance: distance in pixels within which the tolerant scores count a pixel as found.
         classes: names of the classes of a folder.
@@ -108,7 +108,7 @@ def compare(
     """
     from lossmith.data import load
     from lossmith.lab.environment import command_line
-    from lossmith.lab.plan import Settings, budget, make_plan, positive
+    from lossmith.lab.plan import Settings, budget, default_crop, make_plan, positive
     from lossmith.lab.records import Store
     from lossmith.lab.runs import run_missing
     from lossmith.lab.train import Machine
@@ -124,6 +124,7 @@ def compare(
     else:
         source = data.name
     number = budget(steps, epochs, images=len(data.train), batch=batch)
+    crop = default_crop(data.train) if crop is None else crop
     settings = Settings(model, number, batch, crop, lr, tolerance, precision)
     plan = make_plan(data, losses, seeds=seeds, settings=settings)
     store = Store(Path(out))

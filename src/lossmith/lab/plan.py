@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lossmith.errors import must
 
 if TYPE_CHECKING:
-    from lossmith.data import Data
+    from lossmith.data import Data, Sample
 
 DEFAULT_STEPS = 450
 RECORD_VERSION = 1
@@ -125,6 +125,12 @@ def budget(steps: int | None, epochs: float | None, *, images: int, batch: int) 
         positive("batch", batch)
         return math.ceil(epochs * images / batch)
     return DEFAULT_STEPS if steps is None else steps
+
+
+def default_crop(samples: Sequence[Sample]) -> int:
+    """256, or what fits into the smallest image, in steps of 32."""
+    smallest: int = min(min(sample.image.shape[1:]) for sample in samples)
+    return min(256, max(32, smallest // 32 * 32))
 
 
 def positive(name: str, value: object) -> None:

@@ -53,6 +53,8 @@ class Loss(nn.Module):
             value = parameters.get(parameter.name, parameter.default)
             if isinstance(value, nn.Module):
                 self.add_module(parameter.name, value)
+            elif isinstance(value, Tensor) and value.is_floating_point():
+                self.register_buffer(parameter.name, value)
             elif isinstance(value, Tensor) or (isinstance(value, list | tuple) and parameter.name != "classes"):
                 self.register_buffer(parameter.name, torch.as_tensor(value, dtype=torch.get_default_dtype()))
             else:

@@ -25,7 +25,8 @@ class CrossEntropyLoss(Loss, name="ce"):
     Args:
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         label_smoothing: e in [0, 1); the target becomes (1-e) t + e/C, with C = 2 for sigmoid tasks.
-        class_weight: a, one number for each class; binary: (background, foreground); multilabel: one for each channel.
+        class_weight: a, one number for each class; binary: (background, foreground); multilabel: one for each
+            channel. A list is kept in the default dtype, a tensor in its own (give float64 for float64 logits).
         ignore_index: target value of pixels that do not count.
         reduction: ``"mean"`` (divides by the summed weights, as torch does), ``"sum"`` or ``"none"``.
         from_logits: False where the first argument holds probabilities.
@@ -111,7 +112,7 @@ class WeightedCrossEntropyLoss(Loss, name="wce"):
             raise ValueError(must("counts", f"of shape {expected}", shape))
         if bool((counts < 0).any()):
             raise ValueError(must("counts", ">= 0", counts.tolist()))
-        self.counts = counts.double()[None] if self.task == "binary" else counts.double()
+        self.counts = counts.long()[None] if self.task == "binary" else counts.long()
 
 
 class FocalLoss(Loss, name="focal"):
@@ -126,7 +127,8 @@ class FocalLoss(Loss, name="focal"):
         gamma: focusing, >= 0. gamma = 0 without alpha is `CrossEntropyLoss`.
         alpha: None; a number in [0, 1] for foreground, 1 - alpha for background (class 0), so that a binary
             problem and its two-class
-            form agree; or one number for each class (binary: background, foreground). It is a factor: the mean
+            form agree; or one number for each class (binary: background, foreground;
+            multilabel: alpha of each channel, 1 - alpha where it is absent). It is a factor: the mean
             does not divide by it.
         normalize: ``"pixels"``, or ``"positives"`` to divide by the foreground pixels as RetinaNet does (by 1 if
             there are none).

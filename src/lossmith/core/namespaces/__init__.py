@@ -36,6 +36,9 @@ class Namespace(Protocol):
     def extremes(self, x: Array, /) -> tuple[float, float]:
         """Least and greatest value, as Python numbers; only after `read` has given a value."""
 
+    def amax(self, x: Array, /, *, axis: int, keepdims: bool = False) -> Array:
+        """The greatest value of an axis."""
+
     def lookup(self, table: Array, index: Array, /) -> Array:
         """``table[index]`` for a table of one axis and an integer array of any shape."""
 

@@ -47,8 +47,8 @@ class Standard:
         kind = int if self.kind(x) == "integer" else float
         return kind(self.module.min(x)), kind(self.module.max(x))
 
-    def amax(self, x: Array, *, axis: int) -> Array:
-        return self.module.max(x, axis=axis)
+    def amax(self, x: Array, *, axis: int, keepdims: bool = False) -> Array:
+        return self.module.max(x, axis=axis, keepdims=keepdims)
 
     def maximum(self, x: Array, bound: float) -> Array:
         return self.module.maximum(x, self.constant(bound, x))
