@@ -21,6 +21,7 @@ from lossmith.torch import (
     CrossEntropyLoss,
     FocalLoss,
     Loss,
+    TopKLoss,
     WeightedCrossEntropyLoss,
     class_counts,
     parse,
@@ -389,15 +390,27 @@ def test_unet_weight_map_by_all_distances(shape, class_weight, instances):
     assert got.dtype == torch.float32
 
 
+DOUBLE = torch.tensor([0.1, 0.7], dtype=torch.float64)
+
+
 @pytest.mark.parametrize(
-    "variant", ["ce(class_weight=[0.1, 0.7])", "focal(alpha=[0.1, 0.7])", "topk(loss=ce(class_weight=[0.1, 0.7]))"]
+    ("variant", "loss"),
+    [
+        ("ce(class_weight=[0.1, 0.7])", CrossEntropyLoss("binary", class_weight=DOUBLE, reduction="sum")),
+        ("focal(alpha=[0.1, 0.7])", FocalLoss("binary", alpha=DOUBLE, reduction="sum")),
+        (
+            "topk(loss=ce(class_weight=[0.1, 0.7]))",
+            TopKLoss("binary", loss=CrossEntropyLoss("binary", class_weight=DOUBLE), reduction="sum"),
+        ),
+    ],
+    ids=str,
 )
-def test_class_weights_keep_their_digits(variant):
+def test_class_weights_keep_their_digits(variant, loss):
     """0.1 and 0.7 are no float32 numbers: double precision in must be double precision out."""
     batch = make_batch("binary", "plain")
-    assert run(variant, batch, "sum").item() == pytest.approx(
-        oracle_of(variant, "binary")(batch, reduction="sum"), rel=1e-12
-    )
+    scores, target, weight = (None if x is None else torch.from_numpy(x) for x in arrays(batch))
+    expected = oracle_of(variant, "binary")(batch, reduction="sum")
+    assert loss(scores, target, weight).item() == pytest.approx(expected, rel=1e-12)
 
 
 # Extreme logits, in 50 digits and more ----------------------------------------------------------------------------
