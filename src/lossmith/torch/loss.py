@@ -153,7 +153,7 @@ class SumLoss(nn.Module):
         if len(tasks) > 1:
             raise ValueError(must("the losses of a sum", "of one task", sorted(tasks)))
         self.names = _distinct(
-            [str(Term(c, _atom_of(loss))) for c, loss in zip(self.coefficients, self.losses, strict=True)]
+            [str(Term(c, _short(_atom_of(loss)))) for c, loss in zip(self.coefficients, self.losses, strict=True)]
         )
         self._last: dict[str, Tensor] = {}
 
@@ -237,6 +237,12 @@ def _atom_of(loss: nn.Module) -> Atom:
         return loss.atom
     named = getattr(loss, "_lossmith_atom", None)
     return named if isinstance(named, Atom) else Atom(type(loss).__name__)
+
+
+def _short(atom: Atom) -> Atom:
+    """The atom without the options that every loss has."""
+    door = Door.__annotations__
+    return Atom(atom.name, {name: value for name, value in atom.arguments.items() if name not in door})
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
