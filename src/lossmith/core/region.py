@@ -40,7 +40,7 @@ class Sums:
         return self.xp.sum(total, axis=0, keepdims=True) if self.pool == "batch" else total
 
     @property
-    def log_I(self) -> Array:
+    def log_overlap(self) -> Array:
         """log I, also where I underflows."""
         total = self.px.log_overlap()
         if self.pool == "image":
@@ -67,14 +67,14 @@ def dice(S: Sums, *, smooth: float = 0.0, squared: bool = False, log: bool = Fal
     """1 - (2 I + s) / (P + T + s); squared: 1 - (2 sum p t + s) / (sum p^2 + sum t^2 + s); log: -log of the ratio."""
     size = (S.PP + S.TT if squared else S.P + S.T) + smooth
     if log:
-        return _minus_log_index(S.xp, S.log_I + LOG_2, size, smooth)
+        return _minus_log_index(S.xp, S.log_overlap + LOG_2, size, smooth)
     return _index_loss(S.xp, 2.0 * (S.PT if squared else S.I) + smooth, size)
 
 
 def jaccard(S: Sums, *, smooth: float = 0.0, log: bool = False) -> Array:
     """1 - (I + s) / (P + T - I + s); log: -log of the ratio."""
     size = S.P + S.T - S.I + smooth
-    return _minus_log_index(S.xp, S.log_I, size, smooth) if log else _index_loss(S.xp, S.I + smooth, size)
+    return _minus_log_index(S.xp, S.log_overlap, size, smooth) if log else _index_loss(S.xp, S.I + smooth, size)
 
 
 def tversky(S: Sums, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0.0) -> Array:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from lossmith.lab import figures, pictures
 from lossmith.lab.plan import Plan
@@ -53,11 +54,11 @@ def write_report(
 
 
 def _points(interval: Mapping[str, float | None]) -> str:
-    """Text such as "0.705 (0.690 to 0.721)", or a dash where the score is undefined."""
+    """The mean with its interval below it, "0.705" and "0.690 to 0.721"; a dash where the score is undefined."""
     mean, low, high = (interval[key] for key in ("mean", "low", "high"))
     if mean is None or low is None or high is None:
         return "-"
-    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
+    return Markup(f"{mean:.3f}<small>{low:.3f} to {high:.3f}</small>")
 
 
 def _figures(plan: Plan, scores: Scores, records: Mapping[str, Sequence[Record]], result: Result) -> dict[str, str]:

@@ -33,8 +33,8 @@ def unet_weight_map(
             `instances` a number of its own for each object; 0 is background.
         w0: height of the border term, >= 0.
         sigma: width of the border term in pixels, > 0.
-        class_weight: w_c: ``"inverse"``, N / (C n_c), C the classes of that image (the paper's balance); None, 1; or one number
-            for each class.
+        class_weight: w_c: ``"inverse"``, N / (C n_c), C the classes of that image (the paper's balance);
+            None, 1; or one number for each class.
         instances: the target's numbers are objects, not classes.
 
     Returns:
