@@ -10,7 +10,7 @@ from lossmith.check.laws import LAWS
 from lossmith.check.subject import Facts, Skipped, Subject
 from lossmith.core.catalogue import CATALOGUE
 from lossmith.core.parameters import Interval
-from lossmith.torch.parse import CLASSES
+from lossmith.torch import Loss
 
 ROWS = [(record.name, task) for record in CATALOGUE.values() for task in record.tasks]
 
@@ -64,7 +64,7 @@ GIVEN_UP: dict[tuple[str, str], set[str]] = {
 
 def run(name: str, task: str, law: str, **parameters: Any) -> None:
     try:
-        LAWS[law](Subject(CLASSES[name], task, **parameters))
+        LAWS[law](Subject(Loss.registry[name], task, **parameters))
     except Skipped as reason:
         pytest.skip(str(reason))
 

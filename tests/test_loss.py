@@ -13,20 +13,20 @@ from lossmith.torch import (
     CrossEntropyLoss,
     DiceLoss,
     FocalLoss,
+    Loss,
     LovaszSoftmaxLoss,
     SumLoss,
     WeightedCrossEntropyLoss,
     fit,
     parse,
 )
-from lossmith.torch.parse import CLASSES
 
 Z, T = torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_class_and_record_agree(name):
-    record, cls = CATALOGUE[name], CLASSES[name]
+    record, cls = CATALOGUE[name], Loss.registry[name]
     assert cls.__name__ == record.cls
     task = record.tasks[0]
     loss = cls(task)

@@ -1,7 +1,7 @@
 """Losses for PyTorch: ``from lossmith.torch import DiceLoss``."""
 
 from lossmith.torch.loss import Loss, SumLoss
-from lossmith.torch.parse import fit, parse
+from lossmith.torch.parse import parse
 from lossmith.torch.pixel import (
     CrossEntropyLoss,
     FocalLoss,
@@ -22,7 +22,7 @@ from lossmith.torch.region import (
     LovaszSoftmaxLoss,
     TverskyLoss,
 )
-from lossmith.torch.targets import class_counts, unet_weight_map
+from lossmith.torch.targets import class_counts, fit, unet_weight_map
 
 __all__ = [
     "CrossEntropyLoss",

@@ -31,6 +31,7 @@ class Loss(nn.Module):
     Final classes name their record and spell their parameters out; everything else is here.
     """
 
+    registry: ClassVar[dict[str, type["Loss"]]] = {}
     record: ClassVar[Record]
     task: Task
 
@@ -38,6 +39,7 @@ class Loss(nn.Module):
         super().__init_subclass__(**kwargs)
         if name is not None:
             cls.record = find(name)
+            Loss.registry[name] = cls
 
     def __init__(self, task: Task, **parameters: Any) -> None:
         super().__init__()

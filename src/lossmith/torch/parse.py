@@ -5,22 +5,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Unpack
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lossmith.core.catalogue import find
 from lossmith.core.spec import Atom, parse_spec
 from lossmith.errors import must
-from lossmith.torch import pixel, region
 from lossmith.torch.loss import Door, Loss, SumLoss
-
-CLASSES: dict[str, type[Loss]] = {
-    member.record.name: member
-    for room in (pixel, region)
-    for member in vars(room).values()
-    if isinstance(member, type) and issubclass(member, Loss) and hasattr(member, "record")
-}
 
 
 def parse(spec: str, task: str, **options: Unpack[Door]) -> Loss | SumLoss:
@@ -48,18 +38,6 @@ def parse(spec: str, task: str, **options: Unpack[Door]) -> Loss | SumLoss:
     return SumLoss(pairs)
 
 
-def fit(loss: nn.Module, counts: np.ndarray | Tensor) -> None:
-    """Give the class counts of a data set to every `WeightedCrossEntropyLoss` inside `loss`; others stay as they are.
-
-    Args:
-        loss: any module.
-        counts: (C, 2), per class its pixels and the pixels of the images that contain it; see `class_counts`.
-    """
-    for part in loss.modules():
-        if isinstance(part, pixel.WeightedCrossEntropyLoss):
-            part.use(torch.as_tensor(counts))
-
-
 def _build(atom: Atom, task: str, options: Door) -> nn.Module:
     if ":" in atom.name:
         return _foreign(atom, task)
@@ -68,7 +46,7 @@ def _build(atom: Atom, task: str, options: Door) -> nn.Module:
     for name, value in atom.arguments.items():
         record.parameter(name)
         arguments[name] = _build(value, task, {}) if isinstance(value, Atom) else value
-    return CLASSES[record.name](task, **arguments)  # type: ignore[arg-type]
+    return Loss.registry[record.name](task, **arguments)  # type: ignore[arg-type]
 
 
 def _foreign(atom: Atom, task: str) -> nn.Module:

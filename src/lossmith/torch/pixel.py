@@ -9,6 +9,7 @@ from lossmith.core.pixels import Pixels, Task
 from lossmith.core.reduce import Terms
 from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
+from lossmith.torch.parse import parse
 
 
 class PixelOptions(Door, total=False):
@@ -231,8 +232,6 @@ class _HardExamples(Loss):
 
     def __init__(self, task: Task, loss: Loss | str, **parameters: object) -> None:
         if isinstance(loss, str):
-            from lossmith.torch.parse import parse
-
             parsed = parse(loss, task)
             if not isinstance(parsed, Loss):
                 raise ValueError(must("loss", "one pixel loss", loss))

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossmith.core import distance
 from lossmith.core.parameters import Count, Interval
 from lossmith.errors import must
+from lossmith.torch.pixel import WeightedCrossEntropyLoss
 
 
 def unet_weight_map(
@@ -93,3 +94,15 @@ def class_counts(targets: Iterable[Tensor | np.ndarray], classes: int, ignore_in
         counts[:, 0] += pixels
         counts[:, 1] += torch.where(pixels > 0, labels.numel(), 0)
     return counts
+
+
+def fit(loss: nn.Module, counts: np.ndarray | Tensor) -> None:
+    """Give the class counts of a data set to every `WeightedCrossEntropyLoss` inside `loss`; others stay as they are.
+
+    Args:
+        loss: any module.
+        counts: (C, 2), per class its pixels and the pixels of the images that contain it; see `class_counts`.
+    """
+    for part in loss.modules():
+        if isinstance(part, WeightedCrossEntropyLoss):
+            part.use(torch.as_tensor(counts))
