@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from lossmith.data import Data, Sample, Samples, class_counts, load
+from lossmith.data import Data, Sample, Samples, load
 from lossmith.data import base as base_module
 from lossmith.data.base import fingerprint, split
 
@@ -113,20 +113,6 @@ def test_split_refuses(arguments: dict[str, object], text: str) -> None:
     given = {"count": 10, "seed": 0, "test": 0.2} | arguments
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         split(given.pop("count"), **given)  # type: ignore[arg-type]
-
-
-def test_class_counts_by_hand() -> None:
-    first, second = draw(0), draw(1)
-    mixed = Sample("m", first.image, np.array([[0, 1, 1], [2, 2, 2]]), first.truth)
-    counts = class_counts([first, second, mixed], 4)
-    assert counts.dtype == np.int64
-    assert counts.tolist() == [[24 + 1, 24 + 6], [24 + 2, 24 + 6], [3, 6], [0, 0]]
-
-
-def test_class_counts_see_the_training_mask() -> None:
-    image = np.zeros((3, 1, 2), dtype=np.float32)
-    hidden = Sample("h", image, np.array([[0, 0]]), np.array([[0, 1]]))
-    assert class_counts([hidden], 2).tolist() == [[2, 2], [0, 0]]
 
 
 def test_fingerprint_tells_parts_apart() -> None:

@@ -71,6 +71,7 @@ def test_bad_arguments_of_the_map(arguments, error, message):
 def test_class_counts_by_hand():
     masks = [torch.tensor([[0, 0, 2]]), torch.tensor([[0, 255, 1]], dtype=torch.uint8)]
     assert class_counts(masks, 3, ignore_index=255).tolist() == [[3, 5], [1, 2], [1, 3]]
+    assert class_counts(masks[:1], 4).tolist() == [[2, 3], [0, 0], [1, 3], [0, 0]]
     with pytest.raises(ValueError, match=r"^target 1 must be class indices from 0 to 2; got 255$"):
         class_counts(masks, 3)
     with pytest.raises(TypeError, match=r"^target 0 must be class indices of an integer dtype; got 'torch.float32'$"):

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from lossmith.data import class_counts, load
+from lossmith.data import load
 from lossmith.data.augmentation import Batches
 from lossmith.lab import train
 from lossmith.lab.plan import Settings, make_plan
 from lossmith.lab.records import Store
 from lossmith.lab.train import Machine, make_loss, predict, run_trial
+from lossmith.torch import class_counts
 
 ONE_THREAD = Machine("cpu", 1)
 BURST_AT = 4
@@ -62,7 +63,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def counts(data):
-    return class_counts(data.train, 2)
+    return class_counts((sample.mask for sample in data.train), 2).numpy()
 
 
 def plan_of(data, losses, **settings):

@@ -4,7 +4,7 @@
 and kornia and is imported by its own name.
 """
 
-from lossmith.data.base import Data, Sample, Samples, class_counts
+from lossmith.data.base import Data, Sample, Samples
 from lossmith.data.load import load
 
-__all__ = ["Data", "Sample", "Samples", "class_counts", "load"]
+__all__ = ["Data", "Sample", "Samples", "load"]

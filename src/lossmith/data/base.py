@@ -115,17 +115,3 @@ def check_split(*, seed: int, test: float) -> None:
         raise ValueError(must("seed", "a non-negative integer", seed))
     if isinstance(test, bool) or not isinstance(test, int | float) or not 0 < test < 1:
         raise ValueError(must("test", "in (0, 1)", test))
-
-
-def class_counts(samples: Sequence[Sample], classes: int) -> Labels:
-    """Pixels by class in the training masks, for losses that balance classes.
-
-    Returns:
-        int64 `(classes, 2)`: the pixels of the class, and the pixels of all images that contain the class.
-    """
-    counts = np.zeros((classes, 2), dtype=np.int64)
-    for sample in samples:
-        here = np.bincount(sample.mask.ravel(), minlength=classes)
-        counts[:, 0] += here
-        counts[here > 0, 1] += sample.mask.size
-    return counts

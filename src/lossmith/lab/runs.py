@@ -31,13 +31,13 @@ def run_missing(plan: Plan, store: Store, *, machine: Machine, jobs: int, progre
     Every loss and the model are tried before the first step, so that a mistake in the last loss does not wait
     for the first to finish.
     """
-    from lossmith.data import class_counts
+    from lossmith.torch import class_counts
 
     trials = plan.trials
     missing = [trial for trial in trials if store.find(trial) is None]
     counts = np.zeros((0, 2), dtype=np.int64)
     if missing:
-        counts = class_counts(plan.data.train, len(plan.data.classes))
+        counts = class_counts((sample.mask for sample in plan.data.train), len(plan.data.classes)).numpy()
         _rehearse(plan, counts)
     store.open(plan)
     done = len(trials) - len(missing)

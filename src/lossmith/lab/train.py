@@ -54,7 +54,7 @@ def run_trial(
         plan: the comparison.
         trial: the loss and the seed.
         store: where the record goes.
-        counts: (classes, 2) from `lossmith.data.class_counts` over the training images.
+        counts: (classes, 2) from `lossmith.torch.class_counts` over the training images.
         machine: device and threads.
         on_step: called after every step with the number of steps done and the loss.
     """
