@@ -42,8 +42,14 @@ docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 
 # The benchmark against other libraries has an environment of its own: they need torchvision.
-bench:
-	$(MAKE) -C benchmarks PYTHON=$(PYTHON)
+.venv-bench/.ready: pyproject.toml benchmarks/constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
+	.venv-bench/bin/python -m pip install --quiet --constraint benchmarks/constraints.txt --group bench --editable .
+	touch $@
+
+bench: .venv-bench/.ready
+	.venv-bench/bin/python benchmarks/losses.py --resume $(BENCH)
 
 # The comparison of docs/crackforest.md; DATA is a folder of the CrackForest data set.
 DATA ?= ../shared/data/crackforest
