@@ -193,6 +193,7 @@ FAULTS = [
     (Spoilt, "weight_counts_pixels"),
     (UnitOfWeights, "weight_counts_pixels"),
     (UnitOfWeights, "scaling_all_weights_changes_nothing"),
+    (UnitOfWeights, "impossible_weights_are_refused"),
     (SumIsMean, "reductions_agree"),
     (summed_over_images, "repeating_the_batch_changes_nothing"),
     (by_position, "order_does_not_matter"),

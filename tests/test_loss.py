@@ -1,8 +1,11 @@
 """Modules, sums and their terms; bad input, word for word."""
 
 import copy
+import inspect
+import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +19,7 @@ from lossmith.torch import (
     Loss,
     LovaszSoftmaxLoss,
     SumLoss,
+    TverskyLoss,
     WeightedCrossEntropyLoss,
     fit,
     parse,
@@ -157,7 +161,7 @@ def test_impossible_sums_are_refused(build, message):
          "ignore_index must be None for a target of the logits' shape; got 9; give such pixels weight 0"),
         ("multiclass", {}, Z, T, Z, ValueError,
          "weight must be of shape (2, 4, 4) for multiclass logits of shape (2, 3, 4, 4); got (2, 3, 4, 4)"),
-        ("multiclass", {}, Z, T, -torch.ones(2, 4, 4), ValueError, "weight must be >= 0 everywhere; got negative values"),
+        ("multiclass", {}, Z, T, -torch.ones(2, 4, 4), ValueError, "weight must be finite and >= 0 everywhere; got other values"),
         ("multiclass", {"class_weight": [1.0, 2.0]}, Z, T, None, ValueError,
          "class_weight must be 3 numbers, one for each class; got (2,)"),
         ("multiclass", {"class_weight": [1.0, -2.0]}, Z, T, None, ValueError, "class_weight must be in [0, inf); got -2.0"),
@@ -212,7 +216,153 @@ def test_fit_reaches_every_weighted_term():
     assert loss.losses[0](batch.logits, batch.target) == direct(batch.logits, batch.target)
     assert direct(batch.logits, batch.target).item() == pytest.approx(weighted(batch.logits, batch.target).item())
     with pytest.raises(ValueError, match=r"^counts must be of shape \(2, 2\); got \(3, 2\)$"):
-        fit(loss, torch.ones(3, 2))
+        fit(WeightedCrossEntropyLoss("binary", balance="inverse"), torch.ones(3, 2))
+
+
+def test_fit_leaves_counts_given_by_hand():
+    loss = parse('wce(balance="inverse", counts=[[90, 100], [10, 100]])', "binary")
+    fit(loss, torch.tensor([[50, 100], [50, 100]]))
+    assert loss.counts.tolist() == [[90, 100], [10, 100]]
+
+
+def test_a_fitted_loss_is_restored():
+    fitted = WeightedCrossEntropyLoss("multiclass", balance="inverse", counts=[[5, 10], [3, 10], [2, 4]])
+    restored = WeightedCrossEntropyLoss("multiclass", balance="inverse")
+    restored.load_state_dict(fitted.state_dict())
+    assert restored(Z, T) == fitted(Z, T)
+    assert restored.counts.tolist() == fitted.counts.tolist()
+
+
+def test_counts_of_other_classes_are_refused():
+    loss = WeightedCrossEntropyLoss("multiclass", balance="inverse", counts=[[5, 10]] * 5)
+    with pytest.raises(ValueError, match=r"^counts must be of shape \(3, 2\) for 3 channels; got \(5, 2\)$"):
+        loss(Z, T)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "ce(class_weight=[1e-07, 1.0, 0.1])",
+        "0.1234567*ce + dice",
+        "wce(balance='inverse', counts=[[9, 10], [1, 10], [3, 10]])",
+        "focal(gamma=2.5, alpha=[0.25, 0.5, 0.3])",
+    ],
+)
+def test_a_spec_loses_nothing(spec):
+    loss = parse(spec, "multiclass")
+    assert loss.spec == spec
+    batch = case("multiclass", 5, 5).with_logits(torch.randn(2, 3, 5, 5, dtype=torch.float64))
+    target = batch.target.clamp(max=2)
+    assert parse(loss.spec, "multiclass")(batch.logits, target) == loss(batch.logits, target)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            CrossEntropyLoss("multiclass", class_weight=np.array([1.0, 2, 3])),
+            CrossEntropyLoss("multiclass", class_weight=[1, 2, 3]),
+        ),
+        (
+            CrossEntropyLoss("multiclass", class_weight=(1, 2, 3)),
+            CrossEntropyLoss("multiclass", class_weight=torch.tensor([1, 2, 3])),
+        ),
+        (
+            FocalLoss("multiclass", gamma=np.int64(1), alpha=np.float64(0.25)),
+            FocalLoss("multiclass", gamma=1, alpha=0.25),
+        ),
+        (DiceLoss("multiclass", classes=range(1, 3)), DiceLoss("multiclass", classes=[1, 2])),
+    ],
+)
+def test_numbers_of_other_libraries_are_numbers(one, other):
+    assert one(Z, T).item() == pytest.approx(other(Z, T).item())
+    assert one.spec == other.spec
+    assert list(one.state_dict()) == list(other.state_dict())
+
+
+def test_the_callers_tensor_stays_the_callers():
+    mine = torch.tensor([1.0, 2.0, 3.0])
+    loss = CrossEntropyLoss("multiclass", class_weight=mine)
+    loss.load_state_dict({"class_weight": torch.tensor([9.0, 9.0, 9.0])})
+    assert mine.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("label", [True, "255", [255, 254], float("nan"), torch.tensor(2)])
+def test_an_ignore_index_is_a_whole_number(label):
+    with pytest.raises(TypeError, match=r"^ignore_index must be None or a whole number; got "):
+        CrossEntropyLoss("multiclass", ignore_index=label)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((Z, T.numpy()), "target must be a tensor; got 'ndarray'"),
+        ((Z, None), "target must be a tensor; got 'NoneType'"),
+        (((Z, Z), T), "logits must be a tensor; got 'tuple'"),
+        ((Z, T, 2.0), "weight must be a tensor; got 'float'"),
+    ],
+)
+def test_what_is_no_tensor_is_named(arguments, message):
+    with pytest.raises(TypeError) as caught:
+        DiceLoss("multiclass")(*arguments)
+    assert str(caught.value) == message
+
+
+def test_sums_of_logits_and_probabilities_are_refused():
+    with pytest.raises(ValueError, match=r"^from_logits of a sum's losses must be the same; got \[False, True\]$"):
+        CrossEntropyLoss("binary") + DiceLoss("binary", from_logits=False)
+    with pytest.raises(ValueError, match=r"^reduction of a sum's losses must be the same; got \['mean', 'sum'\]$"):
+        CrossEntropyLoss("binary") + DiceLoss("binary", reduction="sum")
+
+
+def test_tversky_without_weights_is_refused():
+    with pytest.raises(ValueError, match=r"^alpha and beta must be not both 0; got \(0.0, 0.0\)$"):
+        TverskyLoss("binary", alpha=0.0, beta=0.0)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("parameters", [{}, {"squared": True}, {"smooth": 0.5}])
+def test_log_is_minus_the_log_of_the_index(parameters, soft):
+    batch = case("binary", 9, 9)
+    target = batch.target.double() * 0.7 + 0.1 if soft else batch.target
+    plain, logged = (DiceLoss("binary", log=log, **parameters)(batch.logits[:1], target[:1]) for log in (False, True))
+    assert logged.item() == pytest.approx(-math.log(1 - plain.item()), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["ce", "wce", "focal", "topk", "ohem", "missing"])
+def test_a_class_that_is_switched_off_costs_the_same_in_every_form(name):
+    """Logits of -inf for a class that never occurs; as indices, one-hot and soft target."""
+    logits = torch.randn(2, 3, 8, dtype=torch.float64)
+    logits[:, 2] = -math.inf
+    target = torch.arange(16).reshape(2, 8) % 2
+    hot = torch.nn.functional.one_hot(target, 3).movedim(-1, 1)
+    loss = Loss.registry[name]("multiclass")
+    values = [loss(logits, form).item() for form in (target, hot, hot.double())]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-12)
+    assert math.isfinite(values[0])
+
+
+def test_every_shape_can_be_exported():
+    """No size of one axis is ever compared with that of another."""
+    batch, height, width = (torch.export.Dim(name, min=2, max=64) for name in ("batch", "height", "width"))
+    shapes = ({0: batch, 2: height, 3: width}, {0: batch, 1: height, 2: width})
+    inputs = (torch.randn(4, 3, 16, 20), torch.zeros(4, 16, 20, dtype=torch.long))
+    for name in ("ce", "dice", "lovasz"):
+        program = torch.export.export(Loss.registry[name]("multiclass"), inputs, dynamic_shapes=shapes, strict=False)
+        assert program.module()(Z, T).item() == pytest.approx(Loss.registry[name]("multiclass")(Z, T).item())
+
+
+def test_help_shows_every_parameter():
+    names = list(inspect.signature(DiceLoss).parameters)
+    assert names[:2] == ["task", "smooth"]
+    assert {"pool", "classes", "empty", "ignore_index", "reduction", "from_logits"} <= set(names)
+
+
+def test_a_pickled_sum_does_not_carry_its_last_values():
+    loss = CrossEntropyLoss("multiclass", reduction="none") + FocalLoss("multiclass", reduction="none")
+    loss(torch.zeros(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.long))
+    assert len(pickle.dumps(loss)) < 10_000
+    assert pickle.loads(pickle.dumps(loss)).terms == {}
 
 
 def test_learned_class_weights_get_a_gradient():

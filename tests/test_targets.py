@@ -54,7 +54,8 @@ def test_it_weighs_any_loss():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"target": torch.zeros(1, 4)}, TypeError, "target must be integers or bool of shape (N, *space); got 'torch.float32 (1, 4)'"),
+        ({"target": torch.zeros(1, 4)}, TypeError, "target must be a tensor of integers or bool; got 'torch.float32'"),
+        ({"target": torch.zeros(4).long()}, ValueError, "target must be of shape (N, *space); got (4,)"),
         ({"target": torch.zeros(1, 4).long() - 1}, ValueError, "target must be >= 0; got -1"),
         ({"sigma": 0.0}, ValueError, "sigma must be in (0, inf); got 0.0"),
         ({"w0": -1.0}, ValueError, "w0 must be in [0, inf); got -1.0"),
@@ -66,6 +67,13 @@ def test_bad_arguments_of_the_map(arguments, error, message):
     with pytest.raises(error) as caught:
         unet_weight_map(**{"target": torch.tensor([[[1, 0]]]), **arguments})
     assert str(caught.value) == message
+
+
+def test_ignored_pixels_are_no_object():
+    target = torch.tensor([[[1, 0, 0, 1, 255, 255]]])
+    weight = unet_weight_map(target, ignore_index=255)
+    assert torch.equal(weight[..., :4], unet_weight_map(target[..., :4]))
+    assert weight[..., 4:].tolist() == [[[0.0, 0.0]]]
 
 
 def test_class_counts_by_hand():

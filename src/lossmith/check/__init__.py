@@ -1,4 +1,4 @@
-"""Laws that every sound loss obeys, for anyone's loss: ``check(MyLoss, task="binary")``."""
+"""Laws that every sound loss obeys, for anyone's loss: ``check(MyLoss, "binary")``."""
 
 from lossmith.check.run import Report, Result, check
 

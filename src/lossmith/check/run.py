@@ -47,34 +47,38 @@ class Report:
 
 def check(
     loss: type | Callable[..., Tensor],
-    task: str = "binary",
     /,
+    task: str | None = None,
     *,
     facts: Facts | None = None,
-    only: Sequence[str] | None = None,
+    only: str | Sequence[str] | None = None,
     **parameters: Any,
 ) -> Report:
     """Hold a loss against the laws.
 
     Args:
         loss: a class of losses (best: its options can be checked too), or a loss, called as ``loss(logits, target)``.
-        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; None: that of a lossmith loss, else binary.
         facts: what the loss claims (range, zero at the truth); by default what its record says, else nothing.
-        only: names of laws; None: all.
+        only: a law's name, or several; None: all.
         **parameters: constructor arguments of a class.
 
     Returns:
         A report; ``print(report)`` shows each law, ``report.sound`` whether all hold.
 
+    Raises:
+        ValueError, TypeError: for a task, a law or constructor arguments that do not fit.
+
     >>> from lossmith.torch import DiceLoss
     >>> check(DiceLoss, "binary", only=["truth_costs_least", "nan_stays_visible"]).sound
     True
     """
-    names = list(LAWS) if only is None else list(only)
+    names = list(LAWS) if only is None else [only] if isinstance(only, str) else list(only)
     for name in names:
         if name not in LAWS:
             raise ValueError(must("only", f"names of laws{suggest(name, LAWS)}", name))
-    subject = Subject(loss, task, facts, **parameters)
+    subject = Subject(loss, task or str(getattr(loss, "task", "binary")), facts, **parameters)
+    subject.build()  # what is wrong with the arguments is the caller's, no broken law
     return Report(tuple(_result(name, subject) for name in names))
 
 

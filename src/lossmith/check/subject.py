@@ -1,7 +1,7 @@
 """The loss under test, seen through what it says of itself."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from lossmith.core.catalogue import Record
 from lossmith.core.parameters import Interval
+from lossmith.core.pixels import TASKS
+from lossmith.errors import must
 from lossmith.torch.loss import Loss
 
 LossFunction = Callable[..., Tensor]
@@ -32,9 +34,10 @@ class Facts:
     hard_targets: bool = False
 
     @classmethod
-    def of(cls, record: Record) -> "Facts":
-        """The facts of a catalogue loss."""
-        return cls(record.range, record.zero_at_truth, record.own_weights, record.hard_targets)
+    def of(cls, record: Record, parameters: Mapping[str, Any]) -> "Facts":
+        """The facts of a catalogue loss; the range is that of the index, not of its logarithm."""
+        interval = None if parameters.get("log") else record.range
+        return cls(interval, record.zero_at_truth, record.own_weights, record.hard_targets)
 
 
 class Subject:
@@ -48,13 +51,17 @@ class Subject:
         **fixed: constructor arguments of a class.
     """
 
-    def __init__(self, loss: type | LossFunction, task: str, facts: Facts | None = None, /, **fixed: Any) -> None:
+    def __init__(self, loss: type | LossFunction, /, task: str, facts: Facts | None = None, **fixed: Any) -> None:
+        if task not in TASKS:
+            raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+        if fixed and not isinstance(loss, type):
+            raise TypeError(f"an instance takes no parameters; got {', '.join(fixed)}; give the class")
         self.loss = loss
         self.task = task
         self.fixed = fixed
         record = getattr(loss, "record", None)
         self.record = record if isinstance(record, Record) else None
-        self.facts = facts or (Facts.of(self.record) if self.record else Facts())
+        self.facts = facts or (Facts.of(self.record, fixed) if self.record else Facts())
 
     def build(self, **options: Any) -> LossFunction:
         """The loss with these options; `Skipped` where it has no such option."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossmith.core import lovasz, pixel, region
-from lossmith.core.parameters import Anything, Choice, Classes, Count, Flag, Interval, Parameter, PerClass
+from lossmith.core.parameters import Anything, Choice, Classes, Count, Flag, Interval, Label, Parameter, PerClass
 from lossmith.core.pixels import TASKS
 from lossmith.core.reduce import REDUCTIONS
 from lossmith.errors import suggest
@@ -59,7 +59,7 @@ class Record:
             self.parameter(name).legal.check(name, value)
 
 
-IGNORE = Parameter("ignore_index", None, Anything("None or a label"), "target value of pixels that do not count")
+IGNORE = Parameter("ignore_index", None, Label(), "target value of pixels that do not count")
 REDUCTION = Parameter("reduction", "mean", Choice(REDUCTIONS), "weighted mean, weighted sum, or none")
 FROM_LOGITS = Parameter("from_logits", True, Flag(), "False: the first argument holds probabilities")
 DOOR = (IGNORE, REDUCTION, FROM_LOGITS)
@@ -165,7 +165,7 @@ _RECORDS = (
         "missing", "MissingAnnotationLoss", "pixel",
         "cross-entropy that forgives background where an object without annotation is predicted",
         "-log p_t, without the background pixels whose argmax is a class that is not labelled in the image",
-        PIXEL, "catalogue",
+        PIXEL, "none: described here",
         "some objects of some images were never annotated",
         pixel.missing_annotation, tasks=("binary", "multiclass"), own_weights=True,
     ),

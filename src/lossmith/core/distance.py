@@ -11,18 +11,19 @@ REACH = 9.0  # in sigmas: beyond it the border term is below w0 exp(-40)
 
 def unet_weight_map(
     target: np.ndarray,
-    w0: float = 10.0,
-    sigma: float = 5.0,
+    valid: np.ndarray,
+    w0: float,
+    sigma: float,
     *,
-    class_weight: str | Sequence[float] | None = "inverse",
-    instances: bool = False,
+    class_weight: str | Sequence[float] | None,
+    instances: bool,
 ) -> np.ndarray:
     """U-Net's border weights of one mask of class indices (or instance ids); see `lossmith.torch.unet_weight_map`."""
     background = target == 0
     near, next_near = _two_nearest(target, instances, REACH * sigma)
     border = w0 * np.exp(-((near + next_near) ** 2) / (2 * sigma**2))
-    weights = _class_weights(np.where(background, 0, 1) if instances else target, class_weight)
-    return weights + np.where(background, border, 0.0)
+    weights = _class_weights(np.where(background, 0, 1) if instances else target, valid, class_weight)
+    return np.where(valid, weights + np.where(background, border, 0.0), 0.0)
 
 
 def _two_nearest(target: np.ndarray, instances: bool, reach: float) -> tuple[np.ndarray, np.ndarray]:
@@ -55,15 +56,15 @@ def _objects(target: np.ndarray, instances: bool) -> Iterator[tuple[tuple[slice,
             yield box, labels[box] == i
 
 
-def _class_weights(target: np.ndarray, class_weight: str | Sequence[float] | None) -> np.ndarray:
+def _class_weights(target: np.ndarray, valid: np.ndarray, class_weight: str | Sequence[float] | None) -> np.ndarray:
     """The map of each pixel's class weight."""
     if class_weight is None:
         return np.ones(target.shape)
-    counts = np.bincount(target.ravel())
+    counts = np.bincount(target[valid], minlength=1)
     if isinstance(class_weight, str):
         if class_weight != "inverse":
             raise ValueError(must("class_weight", "'inverse', None or one number for each class", class_weight))
-        table = target.size / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        table = valid.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     else:
         table = np.asarray(class_weight, dtype=np.float64)
         if table.ndim != 1 or len(table) < len(counts) or not (table >= 0).all():

@@ -1,6 +1,7 @@
 """The door: what comes in as logits, target and weight is checked, and opened as `Pixels`."""
 
-from math import prod
+from collections.abc import Sequence
+from math import inf, prod
 
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import TASKS, Pixels
@@ -35,7 +36,7 @@ def open_pixels(
     cube = (images, channels, prod(space))
     scores = xp.reshape(xp.wide(logits), cube)
     hard = xp.kind(target) != "real"
-    indices = task == "multiclass" and tuple(target.shape) != tuple(logits.shape)
+    indices = task == "multiclass" and not _same(target.shape, logits.shape)
     if indices and not hard:
         raise TypeError(must("target", "class indices of an integer dtype", str(target.dtype)))
     if xp.kind(target) == "other":
@@ -53,7 +54,8 @@ def open_pixels(
     if not from_logits:
         flaws.append(_probability_flaw(xp, scores, task))
     if weights is not None and weight is not None:
-        flaws.append(_found(xp, xp.any(weights < 0), "weight must be >= 0 everywhere; got negative values"))
+        wrong = ~(weights >= 0) | (weights == inf)
+        flaws.append(_found(xp, xp.any(wrong), "weight must be finite and >= 0 everywhere; got other values"))
     open_flaws = [flaw for flaw in flaws if flaw is not None]
     if indices:
         inside = (values >= 0) & (values < channels)
@@ -93,14 +95,19 @@ def _layout(logits: Array, task: str) -> tuple[tuple[int, ...], int]:
 
 def _check_shapes(logits: Array, target: Array, weight: Array | None, task: str, space: tuple[int, ...]) -> None:
     full, flat = tuple(logits.shape), (logits.shape[0], *space)
-    legal = (full,) if task == "multilabel" else (flat,) if flat == full else (flat, full)
-    weights = (flat,) if task == "multiclass" or flat == full else (flat, full)
+    legal = (full,) if task == "multilabel" else (flat,) if _same(flat, full) else (flat, full)
+    weights = (flat,) if task == "multiclass" or _same(flat, full) else (flat, full)
     for name, array, shapes in (("target", target, legal), ("weight", weight, weights)):
-        if array is not None and tuple(array.shape) not in shapes:
+        if array is not None and not any(_same(array.shape, shape) for shape in shapes):
             expected = " or ".join(str(shape) for shape in shapes)
             raise ValueError(
                 f"{name} must be of shape {expected} for {task} logits of shape {full}; got {tuple(array.shape)}"
             )
+
+
+def _same(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two shapes are equal; ranks first, so that no exporter sees sizes of different axes compared."""
+    return len(one) == len(other) and tuple(one) == tuple(other)
 
 
 def _validity(

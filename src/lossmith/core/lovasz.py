@@ -56,5 +56,5 @@ def lovasz_gradient(xp: Namespace, hit: Array, weight: Array) -> Array:
     safe = xp.where(U > 0, U, one)
     before = U - weight
     first = xp.where(weight > 0, one, xp.zeros_like(one))  # no foreground at all: the first error costs everything
-    grown = xp.where(before > 0, I * weight / (safe * xp.where(before > 0, before, one)), first)
+    grown = xp.where(before > 0, (I / safe) * (weight / xp.where(before > 0, before, one)), first)
     return xp.where(hit > 0, weight / safe, grown)

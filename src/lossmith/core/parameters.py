@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
 from lossmith.errors import must
@@ -38,9 +39,9 @@ class Interval:
 
     def check(self, name: str, value: object) -> None:
         """Raise where `value` is no number of the interval."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(must(name, f"a number {self}", value))
-        if value not in self:
+        if float(value) not in self:
             raise ValueError(must(name, str(self), value))
 
 
@@ -59,6 +60,19 @@ class Count:
             raise TypeError(must(name, str(self), value))
         if value < self.low:
             raise ValueError(must(name, str(self), value))
+
+
+@dataclass(frozen=True)
+class Label:
+    """None, or a whole number that marks pixels."""
+
+    def __str__(self) -> str:
+        return "None or a whole number"
+
+    def check(self, name: str, value: object) -> None:
+        """Raise where `value` is neither."""
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TypeError(must(name, str(self), value))
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ class PerClass:
         """Raise where `value` is neither."""
         if value is None:
             return
-        if self.scalar and isinstance(value, int | float):
+        if self.scalar and isinstance(value, Real):
             self.interval.check(name, value)
             return
         numbers = value.tolist() if hasattr(value, "tolist") else value

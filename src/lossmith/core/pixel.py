@@ -11,6 +11,7 @@ from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels, check_class_weight
 from lossmith.core.reduce import Terms
 from lossmith.core.stable import divide, power
+from lossmith.errors import must
 
 PixelDefinition = Callable[[Pixels], Terms]
 Tables = tuple[Array | None, Array | None]
@@ -50,6 +51,11 @@ def weighted_cross_entropy(
     if counts is None or balance == "batch":
         pixels, hosts = batch_counts(px)
     else:
+        if px.task == "binary" and len(counts.shape) == 2:
+            counts = px.xp.expand_dims(counts, axis=0)
+        classes = (px.channels, 2) if px.task == "multiclass" else (px.channels, 2, 2)
+        if tuple(counts.shape) != classes:
+            raise ValueError(must("counts", f"of shape {classes} for {px.channels} channels", tuple(counts.shape)))
         counts = px.xp.astype(counts, px.like)
         pixels, hosts = counts[..., 0], counts[..., 1]
     weights = balanced_weights(px.xp, pixels, hosts, balance=balance, lam=lam, beta=beta)

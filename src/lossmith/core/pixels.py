@@ -121,10 +121,11 @@ class Pixels:
             term = value(xp.take_along_axis(self.log_probs, index, axis=1))
             return term if hit_weight is None else term * xp.lookup(hit_weight, index)
         if self.task == "multiclass":
-            term = self.target * value(self.log_probs)
+            term = self.target * value(self._where(self.target > 0, self.log_probs))
             return xp.sum(term if a is None else a * term, axis=1, keepdims=True)
         if self.soft or "logits" not in self._known:
-            hit, miss = value(self.log_probs), value(self.log_rest)
+            hit = value(self._where(self.target > 0, self.log_probs))
+            miss = value(self._where(self.target < 1, self.log_rest))
             hit, miss = (hit if a is None else a * hit), (miss if b is None else b * miss)
             return self.target * hit + (1.0 - self.target) * miss
         positive = self.target > 0
@@ -133,6 +134,10 @@ class Pixels:
             return term
         assert b is not None
         return term * (self.target * a + (1.0 - self.target) * b)
+
+    def _where(self, present: Array, log_p: Array) -> Array:
+        """log p of the classes that the target holds; of others it may be -inf, and 0 times that is not 0."""
+        return self.xp.where(present, log_p, self.xp.zeros_like(log_p))
 
     def sum(self, term: Array) -> Array:
         """Sum over the pixels, each counted `weight` times: (N, k, P) -> (N, k)."""
@@ -164,16 +169,16 @@ class Pixels:
                 return self.sum(self.xp.ones_like(self.like[:, :1, :]))
         raise KeyError(name)
 
-    def log_overlap(self) -> Array:
-        """log of sum w p t (soft targets: of sum w min(p, t)) by log-sum-exp, right where the sum underflows: (N, K).
+    def log_overlap(self, *, product: bool = False) -> Array:
+        """log of sum w p t (soft targets, unless `product`: of sum w min(p, t)) by log-sum-exp: (N, K).
 
-        Where there is no target, the log of the smallest normal number.
+        Right where the sum underflows. Where there is no target, the log of the smallest normal number.
         """
         xp, log_p, floor = self.xp, self.log_probs, self.xp.floor(self.like)
         share = self.target if self.weight is None else self.target * self.weight
         inside = share > 0
         safe = xp.where(inside, share, xp.ones_like(share))
-        if self.soft:
+        if self.soft and not product:
             soft = xp.where(inside, self.target, xp.ones_like(share))
             log_p, safe = xp.minimum(log_p, xp.log(soft)), safe / soft
         terms = xp.where(inside, log_p + xp.log(safe), xp.zeros_like(log_p) - 1.0 / floor)

@@ -39,10 +39,9 @@ class Sums:
         total = self.px.statistic(name)
         return self.xp.sum(total, axis=0, keepdims=True) if self.pool == "batch" else total
 
-    @property
-    def log_overlap(self) -> Array:
-        """log I, also where I underflows."""
-        total = self.px.log_overlap()
+    def log_overlap(self, *, product: bool = False) -> Array:
+        """log I (with `product` log of sum w p t), also where it underflows."""
+        total = self.px.log_overlap(product=product)
         if self.pool == "image":
             return total
         return self.xp.expand_dims(log_sum_exp(self.xp, total, axis=0), axis=0)
@@ -67,14 +66,14 @@ def dice(S: Sums, *, smooth: float = 0.0, squared: bool = False, log: bool = Fal
     """1 - (2 I + s) / (P + T + s); squared: 1 - (2 sum p t + s) / (sum p^2 + sum t^2 + s); log: -log of the ratio."""
     size = (S.PP + S.TT if squared else S.P + S.T) + smooth
     if log:
-        return _minus_log_index(S.xp, S.log_overlap + LOG_2, size, smooth)
+        return _minus_log_index(S.xp, S.log_overlap(product=squared) + LOG_2, size, smooth)
     return _index_loss(S.xp, 2.0 * (S.PT if squared else S.I) + smooth, size)
 
 
 def jaccard(S: Sums, *, smooth: float = 0.0, log: bool = False) -> Array:
     """1 - (I + s) / (P + T - I + s); log: -log of the ratio."""
     size = S.P + S.T - S.I + smooth
-    return _minus_log_index(S.xp, S.log_overlap, size, smooth) if log else _index_loss(S.xp, S.I + smooth, size)
+    return _minus_log_index(S.xp, S.log_overlap(), size, smooth) if log else _index_loss(S.xp, S.I + smooth, size)
 
 
 def tversky(S: Sums, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0.0) -> Array:
@@ -143,7 +142,7 @@ def region_loss(
     sums = TwoClassSums(px, pool) if joint and px.task == "binary" else Sums(px, pool)
     T, P = sums.T, sums.P
     N = sums.N + xp.zeros_like(T)
-    counted = _chosen(xp, classes, T) * xp.astype(N > 0, T)
+    counted = _chosen(xp, classes, T) * xp.astype(N != 0, T)
     if class_weight is not None:
         check_class_weight(class_weight, px.channels)
         counted = counted * xp.reshape(xp.astype(class_weight, T), (1, -1))

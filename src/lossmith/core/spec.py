@@ -38,7 +38,7 @@ class Term:
     atom: Atom
 
     def __str__(self) -> str:
-        return str(self.atom) if self.coefficient == 1 else f"{self.coefficient:g}*{self.atom}"
+        return str(self.atom) if self.coefficient == 1 else f"{_short(self.coefficient)}*{self.atom}"
 
 
 def parse_spec(text: str) -> tuple[Term, ...]:
@@ -102,6 +102,11 @@ def _value(node: ast.expr, text: str, references: Mapping[str, str]) -> object:
         return ast.literal_eval(node)
     except ValueError:
         return _atom(node, text, references)
+
+
+def _short(number: float) -> str:
+    """A number without needless digits, and without losing any."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
 
 
 def _literal(value: object) -> str:

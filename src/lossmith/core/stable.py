@@ -13,12 +13,12 @@ def divide(xp: Namespace, numerator: Array, denominator: Array, otherwise: float
 
 
 def power(xp: Namespace, x: Array, gamma: float) -> Array:
-    """x**gamma for x >= 0, with a finite gradient at x = 0 also for gamma < 1."""
+    """x**gamma for x >= 0, with finite derivatives at x = 0 also for gamma < 2."""
     if gamma == 0:
         return xp.ones_like(x)
     if gamma == 1:
         return x
-    return (x if gamma > 1 else xp.maximum(x, POWER_FLOOR)) ** gamma
+    return (x if gamma >= 2 else xp.maximum(x, POWER_FLOOR)) ** gamma
 
 
 def log_probability(xp: Namespace, p: Array) -> Array:

@@ -1,8 +1,10 @@
 """The base of every loss here, and sums of losses."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,11 +12,12 @@ from lossmith.core.catalogue import Record, find
 from lossmith.core.door import open_pixels
 from lossmith.core.evaluate import evaluate
 from lossmith.core.namespaces.torch import xp
+from lossmith.core.parameters import PerClass
 from lossmith.core.pixels import TASKS, Pixels, Task
 from lossmith.core.spec import Atom, Term
 from lossmith.errors import must
 
-Numbers = Iterable[float] | Tensor
+Numbers = Sequence[float] | np.ndarray | Tensor
 
 
 class Door(TypedDict, total=False):
@@ -34,11 +37,13 @@ class Loss(nn.Module):
     registry: ClassVar[dict[str, type["Loss"]]] = {}
     record: ClassVar[Record]
     task: Task
+    __call__: Callable[..., Tensor]
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name is not None:
             cls.record = find(name)
+            cls.__signature__ = _signature(cls.record)  # type: ignore[attr-defined]
             Loss.registry[name] = cls
 
     def __init__(self, task: Task, **parameters: Any) -> None:
@@ -48,6 +53,7 @@ class Loss(nn.Module):
         if task not in self.record.tasks:
             expected = " or ".join(repr(name) for name in self.record.tasks)
             raise ValueError(must(f"task of {self.record.name}", expected, task))
+        parameters = {name: _plain(value) for name, value in parameters.items()}
         self.record.check(parameters)
         self.task = task
         self.settings: dict[str, Any] = {}
@@ -55,10 +61,8 @@ class Loss(nn.Module):
             value = parameters.get(parameter.name, parameter.default)
             if isinstance(value, nn.Module):
                 self.add_module(parameter.name, value)
-            elif isinstance(value, Tensor) and value.is_floating_point():
-                self.register_buffer(parameter.name, value)
-            elif isinstance(value, Tensor) or (isinstance(value, list | tuple) and parameter.name != "classes"):
-                self.register_buffer(parameter.name, torch.as_tensor(value, dtype=torch.get_default_dtype()))
+            elif isinstance(parameter.legal, PerClass) and value is not None and not isinstance(value, int | float):
+                self.register_buffer(parameter.name, _floating(value))
             else:
                 self.settings[parameter.name] = tuple(value) if isinstance(value, list) else value
 
@@ -68,6 +72,9 @@ class Loss(nn.Module):
 
     def open(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Pixels:
         """Check the batch and open it; losses of a sum with the same `door` share what is opened."""
+        for name, value in (("logits", logits), ("target", target), ("weight", weight)):
+            if not isinstance(value, Tensor) and (name != "weight" or value is not None):
+                raise TypeError(must(name, "a tensor", type(value).__name__))
         ignore_index, from_logits = self.door
         return open_pixels(
             xp, logits, target, weight, task=self.task, ignore_index=ignore_index, from_logits=from_logits
@@ -100,8 +107,8 @@ class Loss(nn.Module):
             elif isinstance(part := getattr(self, name), Loss):
                 if str(part.atom) != parameter.default:
                     written[name] = part.atom
-            elif name != "counts":
-                written[name] = [round(x, 6) for x in part.tolist()]
+            elif part is not None:
+                written[name] = _shortest(part)
         return Atom(self.record.name, written)
 
     @property
@@ -144,6 +151,8 @@ class SumLoss(nn.Module):
     {'0.5*ce': 0.3466, 'dice': 0.6667}
     """
 
+    __call__: Callable[..., Tensor]
+
     def __init__(self, terms: Iterable[tuple[float, nn.Module]]) -> None:
         super().__init__()
         pairs = list(terms)
@@ -154,6 +163,10 @@ class SumLoss(nn.Module):
         tasks = {loss.task for loss in self.losses if isinstance(loss, Loss)}
         if len(tasks) > 1:
             raise ValueError(must("the losses of a sum", "of one task", sorted(tasks)))
+        for option in ("from_logits", "reduction"):
+            chosen = {loss.settings[option] for loss in self.losses if isinstance(loss, Loss)}
+            if len(chosen) > 1:
+                raise ValueError(must(f"{option} of a sum's losses", "the same", sorted(chosen)))
         self.names = _distinct(
             [str(Term(c, _short(_atom_of(loss)))) for c, loss in zip(self.coefficients, self.losses, strict=True)]
         )
@@ -194,8 +207,14 @@ class SumLoss(nn.Module):
 
     @property
     def terms(self) -> dict[str, Tensor]:
-        """The parts of the last eager call's value by name, coefficients included; they add up to it."""
+        """The parts of the last eager call's value by name, coefficients included; they add up to it.
+
+        A compiled or transformed call keeps nothing: there, `terms` are still those of the last eager call.
+        """
         return dict(self._last)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": {}}
 
     @property
     def spec(self) -> str:
@@ -226,6 +245,35 @@ class SumLoss(nn.Module):
 
     def _pairs(self) -> list[tuple[float, nn.Module]]:
         return list(zip(self.coefficients, self.losses, strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and ranges of other libraries as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return list(value) if isinstance(value, range) else value
+
+
+def _floating(values: Any) -> Tensor:
+    """Numbers by class as a tensor of its own: floating ones keep their dtype, lists get the default one."""
+    tensor = torch.as_tensor(values)
+    given = isinstance(values, Tensor | np.ndarray) and tensor.is_floating_point()
+    return tensor.clone() if given else torch.as_tensor(values, dtype=torch.get_default_dtype()).clone()
+
+
+def _shortest(tensor: Tensor) -> Any:
+    """The numbers of a tensor, each in the fewest digits that give it back."""
+    if tensor.ndim:
+        return [_shortest(part) for part in tensor]
+    number = tensor.detach().cpu().numpy()[()]
+    return float(str(number)) if tensor.is_floating_point() else int(number)
+
+
+def _signature(record: Record) -> inspect.Signature:
+    """What `help` and configuration tools see: every parameter of the record."""
+    task = inspect.Parameter("task", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    keywords = [inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default) for p in record.parameters]
+    return inspect.Signature([task, *keywords])
 
 
 def _coefficient(value: float) -> float:

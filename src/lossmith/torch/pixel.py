@@ -1,6 +1,6 @@
 """Pixel losses: a term for every pixel, then the weighted mean."""
 
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class CrossEntropyLoss(Loss, name="ce"):
         class_weight: a, one number for each class; binary: (background, foreground); multilabel: one for each
             channel. A list is kept in the default dtype, a tensor in its own (give float64 for float64 logits).
         ignore_index: target value of pixels that do not count.
-        reduction: ``"mean"`` (divides by the summed weights, as torch does), ``"sum"`` or ``"none"``.
+        reduction: ``"mean"`` (divides by the summed weights, as torch does for class indices), ``"sum"`` or ``"none"``.
         from_logits: False where the first argument holds probabilities.
 
     Shapes:
@@ -74,7 +74,7 @@ class WeightedCrossEntropyLoss(Loss, name="wce"):
         beta: of ``"effective_number"``, in (0, 1).
         counts: class counts of the data set, (C, 2), binary (2, 2), multilabel (C, 2, 2): pixels of the class,
             pixels of the images that
-            contain it; see `class_counts`. None: the counts of each batch.
+            contain it; see `class_counts`. None: those that `fit` gives, else the counts of each batch.
         ignore_index, reduction, from_logits: as in `CrossEntropyLoss`; so are shapes, range and weight.
 
     Sources: Xie & Tu 2015 (HED), Eq. 2; Liu 2017 (RCF), Eq. 1; Eigen & Fergus 2015, sec. 6.2; Cui 2019, Eq. 2. The
@@ -113,7 +113,14 @@ class WeightedCrossEntropyLoss(Loss, name="wce"):
             raise ValueError(must("counts", f"of shape {expected}", shape))
         if bool((counts < 0).any()):
             raise ValueError(must("counts", ">= 0", counts.tolist()))
-        self.counts = counts.long()[None] if self.task == "binary" else counts.long()
+        self.counts = counts.long().clone()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """A loss that was fitted is restored into one that was not."""
+        saved = state_dict.get(f"{prefix}counts")
+        if saved is not None:
+            self.use(saved)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class FocalLoss(Loss, name="focal"):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, Unpack
 
 from lossmith.core.pixels import Task
+from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
 
 Classes = Literal["all", "present"] | Sequence[int]
@@ -37,7 +38,7 @@ class DiceLoss(Loss, name="dice"):
         squared: V-Net's denominator, sum w p^2 + sum w t^2 in place of P + T.
         log: -log of the index in place of 1 - index.
         pool: ``"image"``: sums of each image; ``"batch"``: over the batch.
-        classes: ``"all"``; ``"present"``, those with target pixels; or class indices.
+        classes: ``"all"``; ``"present"``, those with target pixels; or class indices. Binary has one, the foreground.
         empty: a class without target pixels costs its mean probability P/N (``"area"``: false positives are still
             pushed down, empty
             predicted empty costs 0), what the formula says (``"smooth"``), or nothing (``"skip"``).
@@ -51,9 +52,8 @@ class DiceLoss(Loss, name="dice"):
         the logits' shape,
         one-hot or soft; weight (N, \*space).
 
-    Range [0, 1], 0 where p = t. Soft targets take I = sum w min(p, t), least at p = t (Wang 2023). Dice is
-    `TverskyLoss` with
-    alpha = beta = 1/2 (and half the smooth).
+    Range [0, 1] (with `log` [0, inf)), 0 where p = t. Soft targets take I = sum w min(p, t), least at p = t (Wang
+    2023). Dice is `TverskyLoss` with alpha = beta = 1/2 (and half the smooth).
 
     Sources: Drozdzal 2016, sec. 3; squared: Milletari 2016, sec. 3.
 
@@ -86,8 +86,8 @@ class JaccardLoss(Loss, name="jaccard"):
         log: -log of the index in place of 1 - index.
         pool, classes, empty, class_weight, ignore_index, reduction, from_logits: as in `DiceLoss`; so are shapes.
 
-    Range [0, 1], 0 where p = t; J = D / (2 - D) for each item. It is `TverskyLoss` with alpha = beta = 1.
-    Source: Rahman & Wang 2016; soft targets: Wang 2023.
+    Range [0, 1] (with `log` [0, inf)), 0 where p = t; J = D / (2 - D) for each item. It is `TverskyLoss` with alpha =
+    beta = 1. Source: Rahman & Wang 2016; soft targets: Wang 2023.
 
     >>> import torch
     >>> loss = JaccardLoss("binary")
@@ -128,6 +128,7 @@ class TverskyLoss(Loss, name="tversky"):
         smooth: float = 0.0,
         **options: Unpack[RegionOptions],
     ) -> None:
+        _check_balance(alpha, beta)
         super().__init__(task, alpha=alpha, beta=beta, smooth=smooth, **options)
 
 
@@ -164,6 +165,7 @@ class FocalTverskyLoss(Loss, name="focal_tversky"):
         smooth: float = 0.0,
         **options: Unpack[RegionOptions],
     ) -> None:
+        _check_balance(alpha, beta)
         super().__init__(task, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth, **options)
 
 
@@ -217,8 +219,8 @@ class LovaszHingeLoss(Loss, name="lovasz_hinge"):
             are refused.
 
     Range [0, inf), 0 where every pixel is right by a margin of 1; an image without foreground costs its largest
-    error. The seed form
-    "BCE + lambda Lovasz" is ``ce + 0.5*lovasz_hinge``. Sources: Yu & Blaschko 2015; Berman 2018.
+    error. The common form "BCE + lambda Lovasz" is ``ce + 0.5*lovasz_hinge``. Sources: Yu & Blaschko 2015; Berman
+    2018.
 
     >>> import torch
     >>> loss = LovaszHingeLoss("binary")
@@ -256,8 +258,8 @@ class LovaszSoftmaxLoss(Loss, name="lovasz"):
         empty, class_weight, ignore_index, reduction, from_logits: as in `DiceLoss`; so are shapes. Soft targets
             are refused.
 
-    Range [0, 1], 0 where p = t; equal to 1 - IoU for hard predictions. The seed form "softmax loss + lambda Lovasz" is
-    ``ce + 0.5*lovasz``. Source: Berman 2018, Eqs. 8-11.
+    Range [0, 1], 0 where p = t; equal to 1 - IoU for hard predictions. The common form "softmax loss + lambda Lovasz"
+    is ``ce + 0.5*lovasz``. Source: Berman 2018, Eqs. 8-11.
 
     >>> import torch
     >>> loss = LovaszSoftmaxLoss("binary", from_logits=False)
@@ -277,3 +279,9 @@ class LovaszSoftmaxLoss(Loss, name="lovasz"):
         **options: Unpack[Door],
     ) -> None:
         super().__init__(task, per_image=per_image, classes=classes, empty=empty, class_weight=class_weight, **options)
+
+
+def _check_balance(alpha: float, beta: float) -> None:
+    """With alpha = beta = 0 the index is 1 whatever is predicted."""
+    if alpha == 0 and beta == 0:
+        raise ValueError(must("alpha and beta", "not both 0", (alpha, beta)))

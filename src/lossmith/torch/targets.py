@@ -19,6 +19,7 @@ def unet_weight_map(
     *,
     class_weight: str | Sequence[float] | None = "inverse",
     instances: bool = False,
+    ignore_index: int | None = None,
 ) -> Tensor:
     r"""U-Net's border weight map: a `weight` for any loss that presses touching objects apart.
 
@@ -37,6 +38,7 @@ def unet_weight_map(
         class_weight: w_c: ``"inverse"``, N / (C n_c), C the classes of that image (the paper's balance);
             None, 1; or one number for each class.
         instances: the target's numbers are objects, not classes.
+        ignore_index: value of pixels that do not count: they are no object and have weight 0.
 
     Returns:
         (N, \*space) float32, on the target's device.
@@ -48,16 +50,21 @@ def unet_weight_map(
     >>> round(unet_weight_map(row, w0=10, sigma=5, class_weight=None)[0, 1].item(), 6)  # 1 + 10 exp(-(1 + 2)^2 / 50)
     9.352702
     """
-    if target.is_floating_point() or target.is_complex() or target.ndim < 2:
-        raise TypeError(
-            must("target", "integers or bool of shape (N, *space)", f"{target.dtype} {tuple(target.shape)}")
-        )
+    if not isinstance(target, Tensor) or target.is_floating_point() or target.is_complex():
+        raise TypeError(must("target", "a tensor of integers or bool", str(getattr(target, "dtype", type(target)))))
+    if target.ndim < 2:
+        raise ValueError(must("target", "of shape (N, *space)", tuple(target.shape)))
     Interval(0.0).check("w0", w0)
     Interval(0.0, low_open=True).check("sigma", sigma)
     masks = target.detach().cpu().long().numpy()
+    valid = np.full(masks.shape, True) if ignore_index is None else masks != ignore_index
+    masks = np.where(valid, masks, 0)
     if masks.size and masks.min() < 0:
         raise ValueError(must("target", ">= 0", int(masks.min())))
-    maps = [distance.unet_weight_map(mask, w0, sigma, class_weight=class_weight, instances=instances) for mask in masks]
+    maps = [
+        distance.unet_weight_map(mask, counted, w0, sigma, class_weight=class_weight, instances=instances)
+        for mask, counted in zip(masks, valid, strict=True)
+    ]
     stacked = np.stack(maps) if maps else np.zeros(masks.shape)
     return torch.as_tensor(stacked, dtype=torch.float32, device=target.device)
 
@@ -97,12 +104,15 @@ def class_counts(targets: Iterable[Tensor | np.ndarray], classes: int, ignore_in
 
 
 def fit(loss: nn.Module, counts: np.ndarray | Tensor) -> None:
-    """Give the class counts of a data set to every `WeightedCrossEntropyLoss` inside `loss`; others stay as they are.
+    """Give the class counts of a data set to every `WeightedCrossEntropyLoss` inside `loss` that has none yet.
+
+    Other losses stay as they are; so do those whose `counts` were given by hand.
 
     Args:
         loss: any module.
-        counts: (C, 2), per class its pixels and the pixels of the images that contain it; see `class_counts`.
+        counts: (C, 2), per class its pixels and the pixels of the images that contain it, see `class_counts`; for a
+            multilabel loss (C, 2, 2), background and foreground of each channel.
     """
     for part in loss.modules():
-        if isinstance(part, WeightedCrossEntropyLoss):
+        if isinstance(part, WeightedCrossEntropyLoss) and part.counts is None:
             part.use(torch.as_tensor(counts))
