@@ -10,6 +10,7 @@ JOBS ?= 2
 
 # The demo needs no tests' tools, the tests need everything: each is installed once, and again when its list changes.
 $(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
 	touch $@
@@ -58,4 +59,4 @@ crackforest: $(VENV)/.lab
 		--loss ce --loss "dice + ce" --seeds 3 --steps 450 --jobs $(JOBS) --out runs/crackforest
 
 clean:
-	rm -rf $(VENV) .venv-bench site runs
+	rm -rf $(VENV) .venv-bench site

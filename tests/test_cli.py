@@ -50,7 +50,10 @@ def test_show_tells_everything(name):
             ["compare", "cracks", "--loss", "focal(gama=2)"],
             "lossmith: focal has no parameter gama; did you mean gamma?",
         ),
-        (["compare", "no/such/folder", "--loss", "ce"], "lossmith: "),
+        (
+            ["compare", "no/such/folder", "--loss", "ce"],
+            "lossmith: data must be a folder or one of shapes, cracks; got ",
+        ),
     ],
 )
 def test_errors_are_one_line(arguments, message, tmp_path):
@@ -62,3 +65,50 @@ def test_errors_are_one_line(arguments, message, tmp_path):
 
 def test_version():
     assert CliRunner().invoke(app, ["--version"]).output.startswith("lossmith ")
+
+
+def test_wrong_options_show_the_usage():
+    for arguments in (["compare", "cracks", "--loss", "ce", "--labels", "a"], ["bogus"], ["show"]):
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert "Usage: " in result.stderr
+    assert "--labels must be whole numbers, such as 2,4; got 'a'" in " ".join(
+        run("compare", "cracks", "--loss", "ce", "--labels", "a").stderr.split()
+    )
+
+
+def test_an_interrupted_comparison_says_how_to_go_on(tmp_path):
+    """Ctrl-C during the runs, by a loss that presses it."""
+    (tmp_path / "presses.py").write_text(
+        "import os, signal, torch\n"
+        "class CtrlC(torch.nn.Module):\n"
+        "    def forward(self, logits, target):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        return logits.mean()\n"
+    )
+    code = "from lossmith.cli import main; main()"
+    arguments = [
+        "compare",
+        "shapes(images=10)",
+        "--loss",
+        "presses:CtrlC",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--out",
+        "out",
+    ]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 130
+    message = "lossmith: interrupted; finished runs are kept, the same command goes on from there"
+    assert result.stderr.splitlines()[-1] == message
+
+
+def test_a_missing_module_of_ones_own_is_no_missing_extra(tmp_path):
+    (tmp_path / "mine.py").write_text("import not_there_at_all\n")
+    code = "from lossmith.cli import main; main()"
+    arguments = ["compare", "shapes(images=10)", "--loss", "ce", "--model", "mine:net", "--steps", "1", "--out", "out"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.strip() == "lossmith: there is no module 'not_there_at_all' to import"

@@ -11,7 +11,6 @@ import pytest
 import lossmith
 
 ROOT = Path(lossmith.__file__).parent
-FLOORS = ["errors", "core", "torch", "check", "data", "lab", "show", "cli"]
 # data and torch are neighbours: neither needs the other.
 MAY_IMPORT = {
     "errors": set(),

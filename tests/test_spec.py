@@ -41,6 +41,7 @@ EXAMPLES = "a spec is such as 'ce', 'focal(gamma=2)', '0.5*ce + dice' or 'my.mod
         ("ce*dice", "a product needs a number and a loss"),
         ("2", "'2' is no loss"),
         ("focal(2)", "parameters are given by name, as in focal(gamma=2)"),
+        ("focal(gamma=1, gamma=5)", "gamma is given twice"),
         ("focal(**{})", "parameters are given by name, as in focal(gamma=2)"),
         ("__import__('os').system('true')", "\"__import__('os').system('true')\" is no loss"),
         ("focal(gamma=1+1)", "'1 + 1' is no loss"),

@@ -10,6 +10,10 @@ import typer
 
 from lossmith import show
 
+EXTRAS = {"torch": "torch"} | dict.fromkeys(
+    ["jinja2", "kornia", "lightning_fabric", "matplotlib", "PIL", "pyarrow", "rich", "sklearn", "tensorboard"], "lab"
+)
+
 app = typer.Typer(
     help="Which loss, with which parameters, for your data.",
     no_args_is_help=True,
@@ -72,11 +76,15 @@ def compare(
     from lossmith.lab import compare as run
     from lossmith.lab.console import print_comparison
 
-    result = run(
-        data, loss, out=out, seeds=seeds, steps=steps, epochs=epochs, model=model, batch=batch, crop=crop, lr=lr,
-        tolerance=tolerance, classes=_words(classes), labels=_numbers(labels), data_seed=data_seed, test=test,
-        accelerator=accelerator, precision=precision, threads=threads, jobs=jobs,
-    )  # fmt: skip
+    try:
+        result = run(
+            data, loss, out=out, seeds=seeds, steps=steps, epochs=epochs, model=model, batch=batch, crop=crop, lr=lr,
+            tolerance=tolerance, classes=_words(classes), labels=_numbers(labels), data_seed=data_seed, test=test,
+            accelerator=accelerator, precision=precision, threads=threads, jobs=jobs,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo("lossmith: interrupted; finished runs are kept, the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
     print_comparison(result)
 
 
@@ -94,12 +102,10 @@ def _numbers(text: str | None) -> list[int] | None:
 def main() -> NoReturn:
     """Entry point: errors in one line, an interrupted run says how to go on."""
     try:
-        app(standalone_mode=True)
+        app()
     except (ValueError, TypeError, OSError) as error:
         sys.exit(f"lossmith: {error}")
     except ModuleNotFoundError as error:
-        sys.exit(f"lossmith: {error.name} is not installed; pip install 'lossmith[lab]'")
-    except KeyboardInterrupt:
-        sys.stderr.write("lossmith: interrupted; finished runs are kept, the same command goes on from there\n")
-        sys.exit(130)
+        extra = f"; pip install 'lossmith[{EXTRAS[error.name]}]'" if error.name in EXTRAS else ""
+        sys.exit(f"lossmith: there is no module {error.name!r} to import{extra}")
     sys.exit(0)

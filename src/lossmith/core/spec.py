@@ -92,6 +92,8 @@ def _atom(node: ast.expr, text: str, references: Mapping[str, str]) -> Atom:
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise _not_a_spec(text, "parameters are given by name, as in focal(gamma=2)")
+            if keyword.arg in arguments:
+                raise _not_a_spec(text, f"{keyword.arg} is given twice")
             arguments[keyword.arg] = _value(keyword.value, text, references)
         return Atom(references.get(node.func.id, node.func.id), arguments)
     raise _not_a_spec(text, f"{ast.unparse(node)!r} is no loss")
