@@ -99,7 +99,7 @@ def test_files_stay_small(path):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
     )
     lines = len(path.read_text().splitlines()) - documented
-    assert lines <= (420 if path.name == "laws.py" else 290)
+    assert lines <= (420 if path.name == "laws.py" else 260)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
@@ -108,7 +108,13 @@ def test_functions_stay_small(path):
         if isinstance(node, ast.FunctionDef):
             documented = node.body[0].end_lineno - node.body[0].lineno + 1 if ast.get_docstring(node) else 0
             length = node.end_lineno - node.lineno + 1 - documented
-            assert length <= 60, f"{node.name} has {length} lines"
+            assert length <= 55, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("name", ["lossmith.torch", "lossmith.check", "lossmith.data", "lossmith.lab"])
+def test_every_public_name_is_in_the_docs(name):
+    pages = "".join(page.read_text() for page in (ROOT.parents[1] / "docs").glob("*.md"))
+    assert [public for public in importlib.import_module(name).__all__ if f"`{public}`" not in pages] == []
 
 
 def test_the_page_of_losses_is_the_catalogue():
