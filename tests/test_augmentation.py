@@ -130,7 +130,71 @@ def test_image_and_mask_move_together() -> None:
     assert np.mean(agreeing) > 0.995
 
 
-def test_all_symmetries_occur_and_places_differ() -> None:
+@pytest.fixture(scope="module")
+def bars() -> dict[str, np.ndarray]:
+    """How the 64 samples of one batch were changed, measured on a bar of 48 x 16 pixels in the middle of them.
+
+    Flips and quarter turns leave an angle of a rotation in +-30 degrees, for they turn a bar by 0 or 90.
+    """
+    mask = np.zeros((96, 96), dtype=np.int64)
+    mask[40:56, 24:72] = 1
+    dark, light = 0.4, 0.6  # no change of brightness and contrast reaches 0 or 1
+    image = np.where(mask == 1, light, dark)[None].repeat(3, axis=0).astype(np.float32)
+    images, masks = Batches([Sample("bar", image, mask, mask)], seed=0, steps=1, batch=64, crop=96)[0]
+    angle, length, width, gain, offset = [], [], [], [], []
+    for gray, bar in zip(images[:, 0].numpy(), masks.numpy() == 1, strict=True):
+        variance, axes = np.linalg.eigh(np.cov(np.argwhere(bar).T))
+        tilt = np.degrees(np.arctan2(axes[0, 1], axes[1, 1]))
+        angle.append((tilt + 45) % 90 - 45)
+        width.append(np.sqrt(12 * variance[0]) / 16)
+        length.append(np.sqrt(12 * variance[1]) / 48)
+        seen_dark, seen_light = np.median(gray[~bar]), np.median(gray[bar])
+        gain.append((seen_light - seen_dark) / (light - dark))
+        offset.append(seen_dark / gain[-1] - dark)
+    measures = {"angle": angle, "length": length, "width": width, "contrast": gain, "brightness": offset}
+    return {name: np.array(values) for name, values in measures.items()}
+
+
+@pytest.mark.parametrize(
+    ("measure", "least", "most", "error"),
+    [
+        ("angle", -30.0, 30.0, 0.7),
+        ("length", 0.8, 1.2, 0.02),
+        ("width", 0.8, 1.2, 0.04),
+        ("contrast", 0.8, 1.2, 1e-4),
+        ("brightness", -0.2, 0.2, 1e-4),
+    ],
+)
+def test_every_sample_of_a_batch_is_changed_by_chance(
+    bars: dict[str, np.ndarray], measure: str, least: float, most: float, error: float
+) -> None:
+    """The changes fill the whole documented interval and do not leave it."""
+    seen = bars[measure]
+    margin = 0.1 * (most - least)
+    assert least - error <= seen.min() < least + margin
+    assert most - margin < seen.max() <= most + error
+    assert (seen.max() - seen.min()) / 4 < seen.std()  # spread evenly: 0.29 of the interval; none at the ends alone
+    assert abs(seen.mean() - (least + most) / 2) < margin
+
+
+def test_changes_are_independent_of_each_other(bars: dict[str, np.ndarray]) -> None:
+    parts = np.corrcoef([bars[name] for name in ("angle", "length", "contrast", "brightness")])
+    assert np.abs(parts - np.eye(4)).max() < 0.4  # 3 standard errors of 64 samples
+    assert np.allclose(bars["length"], bars["width"], atol=0.05)  # one scale for both axes
+
+
+def test_crops_come_from_everywhere() -> None:
+    rows, columns = np.mgrid[:200, :200]
+    for ramp in (rows, columns):
+        image = np.zeros((3, 200, 200), dtype=np.float32)
+        _, masks = Batches([Sample("ramp", image, ramp, ramp)], seed=0, steps=1, batch=64, crop=40)[0]
+        centres = masks[:, 20, 20]
+        assert centres.min() < 40
+        assert centres.max() > 160
+        assert 30 < centres.float().std() < 60  # 46 where every start from 0 to 160 is as likely
+
+
+def test_all_symmetries_occur() -> None:
     mask = np.zeros((200, 200), dtype=np.int64)
     mask[:, 100:] = 1
     mask[:100] += 2

@@ -1,5 +1,6 @@
 """The drawn cracks, measured against what CrackForest looks like."""
 
+import hashlib
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
 from lossmith.data import Data, Sample, load
+from lossmith.data.cracks import VERSION
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,14 @@ def test_shape_of_the_set(data: Data, samples: list[Sample]) -> None:
         assert sample.image.min() >= 0
         assert sample.image.max() <= 1
         assert set(np.unique(sample.mask)) == {0, 1}
+
+
+def test_pixels_of_this_version(samples: list[Sample]) -> None:
+    """Other pixels are other data: who changes them raises VERSION, then pins the new digest beside it here."""
+    (first,) = (sample for sample in samples if sample.name == "cracks-0000")
+    pixels = np.rint(1000.0 * first.image).astype("<i2")  # coarse, so that the last bits of a machine do not count
+    digest = hashlib.sha256(pixels.tobytes() + first.mask.astype("u1").tobytes()).hexdigest()
+    assert (VERSION, digest) == (1, "e2f70507ef0fe568620a5d80fcab0942793812a768e9de63ca66d028cf9a9965")
 
 
 def test_class_balance_is_that_of_real_roads(samples: list[Sample]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ def write(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def fill(root: Path, count: int = 5, values: tuple[int, ...] = (0, 1), suffix: str = ".png") -> Path:
+def fill(root: Path, count: int = 5, values: tuple[int, ...] = (0, 1), suffix: str = ".png", seed: int = 0) -> Path:
     """`count` images of different sizes and masks that hold all of the values."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for index in range(count):
         height, width = 6 + index, 9
         mask = rng.choice(values, (height, width)).astype(np.uint8)
@@ -113,8 +114,8 @@ def test_clutter_is_passed_over(tmp_path: Path) -> None:
 
 
 def divided(root: Path) -> Path:
-    for part, count in (("train", 3), ("test", 2)):
-        fill(root / part, count)
+    for seed, (part, count) in enumerate((("train", 3), ("test", 2))):
+        fill(root / part, count, seed=seed)
     return root
 
 
@@ -127,6 +128,27 @@ def test_a_split_of_the_folder_is_kept(tmp_path: Path) -> None:
     assert np.array_equal(data.test[1].mask, mask_of(root / "test", "i1"))
     fill(root)
     refused(root, f"folder {root} must be either images/ and masks/, or train/ and test/; got 'both'")
+
+
+def test_no_image_is_trained_on_and_tested(tmp_path: Path) -> None:
+    root = divided(tmp_path)
+    trained, tested = root / "train" / "images", root / "test" / "images"
+    for part in (trained, tested):  # copies inside a part are harmless
+        shutil.copy(part / "i0.png", part / "copy.png")
+        shutil.copy(part.parent / "masks" / "i0.png", part.parent / "masks" / "copy.png")
+    assert len(load(root).train) == 4
+    shutil.copy(trained / "i1.png", tested / "i1.png")  # its mask, drawn anew, is another one
+    expected = "different from every training image"
+    refused(root, f"test image {tested / 'i1.png'} must be {expected}; got 'the same content as {trained / 'i1.png'}'")
+
+
+def test_a_drawn_split_may_not_part_two_copies(tmp_path: Path) -> None:
+    root = fill(tmp_path, count=2)
+    for kind in ("images", "masks"):
+        shutil.copy(root / kind / "i0.png", root / kind / "i1.png")
+    trained, tested = (root / "images" / f"i{index}.png" for index in np.random.default_rng(1000).permutation(2))
+    expected = "different from every training image"
+    refused(root, f"test image {tested} must be {expected}; got 'the same content as {trained}'")
 
 
 def test_seed_decides_the_split(tmp_path: Path) -> None:

@@ -57,6 +57,19 @@ NAMES = "classes must be two or more different names, background first"
             "each mask value in {} must be given to one class; got [(1, 2, 3)]",
         ),
         (
+            {"background": [0, 0, 0], "road": [300, 0, 0]},
+            "each number of the colour [300, 0, 0] for class road of {} must be in 0..255; got 300",
+        ),
+        (
+            {"background": [[0, 0, 0], [9, -1, 256]], "road": [255, 0, 0]},
+            "each number of the colour [9, -1, 256] for class background of {} must be in 0..255; got -1",
+        ),
+        (
+            {"background": [0, 0, 0], "road": [0.5, 0, 0]},
+            "class road of {} must be a mask value, a list of mask values, or a colour like every other class; "
+            "got [0.5, 0, 0]",
+        ),
+        (
             {"background": 0, "a": "red"},
             "class a of {} must be a mask value, a list of mask values, or a colour like every other class; got 'red'",
         ),

@@ -30,7 +30,7 @@ def load_folder(
 
     Raises:
         FileNotFoundError: a folder that is missing.
-        ValueError: any file that does not fit, named.
+        ValueError: any file that does not fit, named; the same image file in training and test.
     """
     check_split(seed=seed, test=test)
     parts = [root / part for part in ("train", "test") if (root / part).is_dir()]

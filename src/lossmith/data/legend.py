@@ -86,7 +86,10 @@ def read_legend(path: Path) -> Legend:
     """Read a `classes.json`: an object with one entry for each class, background first.
 
     An entry is a mask value, a list of mask values, a colour `[red, green, blue]` or a list of colours. The
-    file speaks of colours exactly when every class has a colour or a list of colours.
+    file speaks of colours exactly when every class has three integers or a list of such triples.
+
+    Raises:
+        ValueError: a file that is no such object, or a value, colour or name that does not fit.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
@@ -98,13 +101,14 @@ def read_legend(path: Path) -> Legend:
         names = check_names(tuple(entries))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    colour = all(_colours(entry) for entry in entries.values())
+    colour = all(_triples(entry) for entry in entries.values())
     index: dict[int, int] = {}
     for position, (name, entry) in enumerate(entries.items()):
-        values = [65536 * r + 256 * g + b for r, g, b in _colours(entry)] if colour else _values(entry)
+        owner = f"class {name} of {path}"
+        values = [_packed(triple, owner) for triple in _triples(entry)] if colour else _values(entry)
         if not values:
             what = "a mask value, a list of mask values, or a colour like every other class"
-            raise ValueError(must(f"class {name} of {path}", what, entry))
+            raise ValueError(must(owner, what, entry))
         for value in values:
             if index.setdefault(value, position) != position:
                 shown = _colour(value) if colour else value
@@ -120,16 +124,26 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _values(entry: object) -> list[int]:
     """The mask values that an entry lists; none where it is something else."""
-    items: list[object] = entry if isinstance(entry, list) else [entry]
-    whole = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
-    fits = len(whole) == len(items) and all(0 <= value < 2**16 for value in whole)
-    return whole if fits else []
+    values = _integers(entry if isinstance(entry, list) else [entry])
+    return values if all(0 <= value < 2**16 for value in values) else []
 
 
-def _colours(entry: object) -> list[list[int]]:
-    """The colours that an entry lists; none where it is something else."""
+def _triples(entry: object) -> list[list[int]]:
+    """The triples of integers, meant as colours, that an entry lists; none where it is something else."""
     several = isinstance(entry, list) and bool(entry) and isinstance(entry[0], list)
     items: list[object] = entry if several and isinstance(entry, list) else [entry]
-    colours = [_values(item) for item in items if isinstance(item, list)]
-    fits = len(colours) == len(items) and all(len(c) == 3 and max(c) < 256 for c in colours)
-    return colours if fits else []
+    triples = [_integers(item) for item in items if isinstance(item, list)]
+    return triples if len(triples) == len(items) and all(len(triple) == 3 for triple in triples) else []
+
+
+def _integers(items: list[object]) -> list[int]:
+    whole = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
+    return whole if len(whole) == len(items) else []
+
+
+def _packed(colour: list[int], owner: str) -> int:
+    for number in colour:
+        if not 0 <= number <= 255:
+            raise ValueError(must(f"each number of the colour {colour} for {owner}", "in 0..255", number))
+    red, green, blue = colour
+    return 65536 * red + 256 * green + blue

@@ -14,6 +14,7 @@ from lossmith.data.legend import Legend
 from lossmith.errors import must
 
 Reader = Callable[[Path], Values]
+Identity = tuple[str, int, str]  # of a file: path below the root, size in bytes, sha256 of the content
 
 VERSION = 1  # raise it when files are read differently: old results then no longer count as the same data
 
@@ -47,9 +48,14 @@ def scan(pairs: Sequence[Pair], read: Reader) -> list[set[int]]:
 def paired_data(
     name: str, root: Path, *, train: Sequence[Pair], test: Sequence[Pair], legend: Legend, read: Reader
 ) -> Data:
-    """The data set of these pairs, which have been scanned."""
+    """The data set of these pairs, which have been scanned.
+
+    Raises:
+        ValueError: a test image that is a training image as well.
+    """
     parts = {"train": train, "test": test}
     files = {part: [[_identity(root, path) for path in (p.image, p.mask)] for p in parts[part]] for part in parts}
+    _check_apart(root, train=[image for image, _ in files["train"]], test=[image for image, _ in files["test"]])
     meaning = [list(legend.classes), sorted(legend.index.items()), legend.colour, legend.rest]
 
     def samples(pairs: Sequence[Pair]) -> Samples:
@@ -67,10 +73,19 @@ def check_annotated(root: Path, legend: Legend, found: Sequence[set[int]]) -> No
         raise ValueError(must(f"the training masks of {root}", expected, f"mask values {seen}"))
 
 
-def _identity(root: Path, path: Path) -> list[str | int]:
+def _check_apart(root: Path, *, train: Sequence[Identity], test: Sequence[Identity]) -> None:
+    """Raise ValueError where a test image was trained on: its score would say nothing about new images."""
+    trained = {digest: path for path, _, digest in train}
+    for path, _, digest in test:
+        if digest in trained:
+            got = f"the same content as {root / trained[digest]}"
+            raise ValueError(must(f"test image {root / path}", "different from every training image", got))
+
+
+def _identity(root: Path, path: Path) -> Identity:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return [path.relative_to(root).as_posix(), path.stat().st_size, digest]
+    return path.relative_to(root).as_posix(), path.stat().st_size, digest
 
 
 def _read(pair: Pair, legend: Legend, read: Reader) -> Sample:
