@@ -53,7 +53,7 @@ bench: .venv-bench/.ready
 	.venv-bench/bin/python benchmarks/losses.py --resume $(BENCH)
 
 # The comparison of docs/crackforest.md; DATA is a folder of the CrackForest data set.
-DATA ?= ../shared/data/crackforest
+DATA ?= crackforest
 crackforest: $(VENV)/.lab
 	$(BIN)/lossmith compare $(DATA) --loss mse --loss "mse(foreground_weight=8)" --loss 'wce(balance="batch")' \
 		--loss ce --loss "dice + ce" --seeds 3 --steps 450 --jobs $(JOBS) --out runs/crackforest

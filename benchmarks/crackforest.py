@@ -1,4 +1,7 @@
-"""The tables of docs/crackforest.md, from folders of comparisons: python benchmarks/crackforest.py DIR [DIR ...]."""
+"""The tables of docs/crackforest.md from summaries: python benchmarks/crackforest.py DIR/summary.json ...
+
+Those that the page shows are kept in benchmarks/results/crackforest*.json; `make crackforest` makes the first of them again.
+"""
 
 import json
 import sys
@@ -37,8 +40,8 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    for folder in sys.argv[1:]:
-        summary = json.loads((Path(folder) / "summary.json").read_text())
+    for path in sys.argv[1:]:
+        summary = json.loads(Path(path).read_text())
         print(f"`{summary['settings']['command']}`\n\n> {summary['verdict']}\n\n{table(summary)}\n")
 
 
