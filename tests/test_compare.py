@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -30,10 +31,8 @@ def tiny(*, in_channels, out_channels):
 
 
 class NotFinite(nn.Module):
-    """Finite when it is tried, not finite in training."""
-
     def forward(self, logits, _target):
-        return logits.mean() * (1.0 if logits.shape[-1] == 8 else math.inf)
+        return logits.mean() * math.inf
 
 
 class CutOff(nn.Module):
@@ -45,6 +44,15 @@ class CutOff(nn.Module):
         self.steps += 1
         if self.steps > 3 and not (Path.cwd() / "go-on").exists():
             raise KeyboardInterrupt
+        return logits.square().mean()
+
+
+class Killed(nn.Module):
+    """The system ends its process, unless it is the first one."""
+
+    def forward(self, logits, _target):
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
         return logits.square().mean()
 
 
@@ -103,6 +111,7 @@ def test_summary(finished):
     assert settings["data"]["test_images"] == 4
     assert settings["steps"] == 8
     assert settings["versions"]["torch"]
+    assert settings["trained_with"]["lossmith"] == [settings["versions"]["lossmith"]]
     assert "cross-fitted" in settings["threshold_rule"]
 
 
@@ -229,11 +238,24 @@ def test_another_comparison_in_out_is_refused(finished):
     assert (finished.out / "summary.json").read_text() == before
 
 
-def test_two_jobs_give_what_one_gives(tmp_path):
+def test_two_jobs_give_what_one_gives(tmp_path, monkeypatch):
     one = run(tmp_path / "one", seeds=1)
+    started, door = [], runs.Progress.start
+    monkeypatch.setattr(runs.Progress, "start", lambda bars, trial: started.append(trial.loss) or door(bars, trial))
     two = run(tmp_path / "two", seeds=1, jobs=2)
     assert one.scores.equals(two.scores)
     assert two.summary["settings"]["threads"] == [1]
+    assert sorted(started) == ["ce", "dice + ce"]  # a bar for each run, none left over
+
+
+def test_a_process_that_is_killed_is_one_line(tmp_path):
+    text = "a run's process was killed (out of memory?); finished runs are kept, the same command goes on"
+    with pytest.raises(ChildProcessError, match=f"^{re.escape(text)}$"):
+        run(tmp_path, ["test_compare:Killed"], jobs=2)
+    drafts = list((tmp_path / "trials").glob("*/.seed-*"))
+    assert drafts
+    run(tmp_path, ["test_compare:Killed"])
+    assert not any(draft.exists() for draft in drafts)
 
 
 def test_an_error_in_a_job_is_raised_here(tmp_path, monkeypatch):
@@ -292,6 +314,17 @@ if __name__ == "__main__":
 """
 
 
+def press_ctrl_c(process) -> str:
+    """What it wrote to stderr. An interrupt that falls into a destructor is lost; a person presses again."""
+    for _ in range(8):
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            return process.communicate(timeout=15)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("it did not stop")
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_stops_at_once_and_leaves_no_half_run(tmp_path, jobs):
     script = tmp_path / "script.py"
@@ -303,8 +336,7 @@ def test_ctrl_c_stops_at_once_and_leaves_no_half_run(tmp_path, jobs):
                 break
             assert process.poll() is None
             subprocess.run(["sleep", "0.1"], check=True)
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        errors = press_ctrl_c(process)
     finally:
         process.kill()
     assert errors.strip().splitlines()[-1] == "KeyboardInterrupt"

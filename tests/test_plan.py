@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import lossmith
 from lossmith.data import load
 from lossmith.lab.plan import Settings, Trial, budget, make_plan, source_digest
 
@@ -126,3 +127,10 @@ def test_default_crop_fits_the_smallest_image(size, crop):
     large, small = (np.zeros((3, *s), dtype=np.float32) for s in ((999, 999), size))
     mask = np.zeros((1, 1), dtype=np.int64)
     assert default_crop([Sample("a", large, mask, mask), Sample("b", small, mask, mask)]) == crop
+
+
+def test_another_version_is_another_comparison(data, monkeypatch):
+    plan = make_plan(data, ["ce"], seeds=1, settings=Settings())
+    assert plan.identity["lossmith"] == lossmith.__version__
+    monkeypatch.setattr("lossmith.lab.plan.__version__", "99")
+    assert plan.identity["lossmith"] == "99"

@@ -1,5 +1,8 @@
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -90,11 +93,13 @@ def test_the_same_comparison_opens_again(tmp_path, plan):
 
 def test_another_comparison_does_not(tmp_path, plan):
     Store(tmp_path).open(plan)
+    write(Store(tmp_path), TRIAL)
     held = json.loads((tmp_path / "comparison.json").read_text())
     other = make_plan(plan.data, ["ce"], seeds=1, settings=Settings(steps=300, lr=0.01))
     text = f"out {tmp_path} holds another comparison: steps 450, now 300, lr 0.003, now 0.01"
-    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        Store(tmp_path).open(other)
+    for door in (Store(tmp_path).check, Store(tmp_path).open):
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+            door(other)
     assert json.loads((tmp_path / "comparison.json").read_text()) == held
 
 
@@ -105,3 +110,54 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, plan):
         Store(tmp_path).open(plan)
     with pytest.raises(ValueError, match=r"^out must be a new or empty folder or one that holds a comparison; got "):
         Store(tmp_path / "thesis.tex").open(plan)
+
+
+def dead_process():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def another(plan):
+    return make_plan(plan.data, ["ce"], seeds=1, settings=Settings(steps=300))
+
+
+def test_a_comparison_without_a_finished_run_gives_way(tmp_path, plan):
+    store = Store(tmp_path)
+    store.open(plan)
+    left = tmp_path / "trials" / TRIAL.folder.parent / f".seed-1-{dead_process()}"
+    left.mkdir(parents=True)
+    store.tensorboard(TRIAL).mkdir(parents=True)
+    store.check(another(plan))
+    assert left.exists()
+    store.open(another(plan))
+    assert json.loads((tmp_path / "comparison.json").read_text())["steps"] == 300
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison.json"]
+
+
+def test_a_comparison_in_its_first_run_does_not(tmp_path, plan):
+    store = Store(tmp_path)
+    store.open(plan)
+    with store.draft(TRIAL), pytest.raises(ValueError, match=r"holds another comparison: steps 450, now 300$"):
+        store.open(another(plan))
+
+
+def test_what_a_killed_process_left_is_removed_when_its_run_starts_again(tmp_path):
+    store = Store(tmp_path)
+    folder = tmp_path / "trials" / TRIAL.folder.parent
+    dead, alive, other = (
+        folder / name for name in (f".seed-1-{dead_process()}", f".seed-1-{os.getppid()}", f".seed-11-{dead_process()}")
+    )
+    for left in (dead, alive, other):
+        left.mkdir(parents=True)
+    write(store, TRIAL)
+    assert (dead.exists(), alive.exists(), other.exists()) == (False, True, True)
+
+
+@pytest.mark.parametrize("text", ['{"data": "cra', "[]", "\xff"])
+def test_a_damaged_comparison_is_named(tmp_path, plan, text):
+    path = tmp_path / "comparison.json"
+    path.write_bytes(text.encode("latin-1"))
+    message = f"{path} must be a JSON object that says what was compared; it is damaged"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Store(tmp_path).open(plan)

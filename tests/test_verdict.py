@@ -98,3 +98,30 @@ def test_the_same_loss_under_many_names_rarely_wins():
 def test_two_copies_of_one_loss_rarely_win():
     wins = [judged([0.0] * 2, losses=("a", "b"), seed=seed, luck=0.01).winner is not None for seed in range(200)]
     assert np.mean(wins) <= 0.075
+
+
+def test_the_only_loss_that_trained_has_no_rank():
+    fitted = judged([0.0], losses=("ce",))
+    text = verdict(fitted, fitted, seeds=3, failed={"topk": "seed 1 at step 7"})
+    assert text == (
+        "ce is the only loss that trained; nothing can be said about its rank. topk did not train (seed 1 at step 7)."
+    )
+
+
+def test_p_values_are_corrected_for_the_number_of_losses(monkeypatch):
+    """p = 0.03 beats one other loss, but not each of two."""
+    monkeypatch.setattr("lossmith.lab.verdict.p_value", lambda differences: 0.03)
+    assert judged([0, 0.1], losses=("ce", "dice")).winner == "dice"
+    fitted = judged([0, 0.1, 0.0])
+    assert [rival.p for rival in fitted.rivals] == [0.06, 0.06]
+    assert fitted.winner is None
+
+
+def test_an_interval_that_holds_zero_is_no_win(monkeypatch):
+    """However small p: one seed of three went the other way by more than the others gained."""
+    monkeypatch.setattr("lossmith.lab.verdict.p_value", lambda differences: 1e-6)
+    seeds = np.array([[0.0, 0.0, 0.0], [0.2, -0.2, 0.3]])
+    values = 0.5 + np.repeat(seeds[:, :, None], 24, axis=2)
+    fitted = judge(("ce", "dice"), values, Bootstrap(3, 24, draws=2000))
+    assert fitted.rivals[0].difference.low < 0 < fitted.rivals[0].difference.mean
+    assert fitted.winner is None

@@ -108,10 +108,10 @@ def compare(
     """
     from lossmith.data import load
     from lossmith.lab.environment import command_line
+    from lossmith.lab.machine import Machine
     from lossmith.lab.plan import Settings, budget, default_crop, make_plan, positive
     from lossmith.lab.records import Store
     from lossmith.lab.runs import run_missing
-    from lossmith.lab.train import Machine
 
     positive("jobs", jobs)
     if threads is not None:
@@ -180,7 +180,9 @@ def _settings(plan: Plan, records: Mapping[str, Sequence[Record]], command: str)
         "threshold_rule": THRESHOLD_RULE,
         "threads": sorted({cast(int, run["threads"]) for run in runs}),
         "device": sorted({str(run["device"]) for run in runs}),
-        "trained_with_torch": sorted({str(run["torch"]) for run in runs}),
+        "trained_with": {
+            name: sorted({str(run.get(name, "unknown")) for run in runs}) for name in ("lossmith", "torch")
+        },
         "versions": versions(),
         "hardware": hardware(),
     }

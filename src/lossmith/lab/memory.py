@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import re
-import resource
 import sys
 from pathlib import Path
 
@@ -34,12 +33,16 @@ class PeakMemory:
             with contextlib.suppress(OSError):  # in a locked-down container the peak covers the process's life
                 _RESET.write_text("5")  # resets VmHWM, see proc(5)
 
-    def megabytes(self) -> float:
-        """Peak in MB (10^6 bytes)."""
+    def megabytes(self) -> float | None:
+        """Peak in MB (10^6 bytes); None where the system does not tell."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 1e6
         if _STATUS.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())):
             return int(found[1]) * 1024 / 1e6
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 

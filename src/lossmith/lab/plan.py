@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lossmith import __version__
 from lossmith.errors import must
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Plan:
             **asdict(self.settings),
             "model_code": source_digest(self.settings.model),
             "record_version": RECORD_VERSION,
+            "lossmith": __version__,
         }
 
 

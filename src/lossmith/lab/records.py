@@ -25,6 +25,7 @@ from lossmith.lab.plan import Plan, Trial
 from lossmith.lab.score import Counts, Levels
 
 Json = dict[str, object]
+COMPARISON = "comparison.json"
 
 
 @dataclass(frozen=True)
@@ -105,18 +106,45 @@ class Store:
         self.out = out
 
     def open(self, plan: Plan) -> None:
-        """Make the folder, or see that it holds this very comparison; ValueError says what differs."""
-        path = self.out / "comparison.json"
-        if path.exists():
-            held = cast(Json, json.loads(path.read_text(encoding="utf-8")))
-            if differences := _differences(held, plan.identity):
-                raise ValueError(f"out {self.out} holds another comparison: {differences}")
-        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise ValueError(f"out must be a new or empty folder or one that holds a comparison; got {self.out}")
-        else:
-            self.out.mkdir(parents=True, exist_ok=True)
-            with self.replace(path.name) as draft:
-                draft.write_text(json.dumps(plan.identity, indent=2) + "\n", encoding="utf-8")
+        """Make the folder, or go on in the one that holds this very comparison; else ValueError as in `check`."""
+        self.check(plan)
+        if self._held() == plan.identity:
+            return
+        for name in ("trials", "tensorboard"):  # of another comparison that finished no run
+            shutil.rmtree(self.out / name, ignore_errors=True)
+        self.out.mkdir(parents=True, exist_ok=True)
+        with self.replace(COMPARISON) as draft:
+            draft.write_text(json.dumps(plan.identity, indent=2) + "\n", encoding="utf-8")
+
+    def check(self, plan: Plan) -> None:
+        """ValueError where `plan` cannot have the folder, as another comparison or something else is in it.
+
+        Another comparison of which no run is finished or in progress gives way.
+        """
+        held = self._held()
+        if held is None:
+            if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+                raise ValueError(f"out must be a new or empty folder or one that holds a comparison; got {self.out}")
+            return
+        differences = _differences(held, plan.identity)
+        if differences and self._in_use():
+            raise ValueError(f"out {self.out} holds another comparison: {differences}")
+
+    def _held(self) -> Json | None:
+        path = self.out / COMPARISON
+        if not path.is_file():
+            return None
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            held = None
+        if not isinstance(held, dict):
+            raise ValueError(f"{path} must be a JSON object that says what was compared; it is damaged")
+        return held
+
+    def _in_use(self) -> bool:
+        trials = self.out / "trials"
+        return any(trials.glob("*/seed-*/run.json")) or any(_in_progress(d) for d in trials.glob("*/.seed-*-*"))
 
     def find(self, trial: Trial) -> Record | None:
         """The record of `trial`, or None where it has not been finished."""
@@ -128,7 +156,9 @@ class Store:
         """Write a run: it becomes a record when the block ends well, and leaves nothing when it does not."""
         folder = self.out / "trials" / trial.folder
         draft = folder.with_name(f".{folder.name}-{os.getpid()}")
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in folder.parent.glob(f".{folder.name}-*"):
+            if left == draft or not _in_progress(left):  # its process was killed
+                shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         try:
             yield Draft(draft)
@@ -158,3 +188,16 @@ class Store:
 def _differences(held: Json, now: Mapping[str, object]) -> str:
     keys = [*now, *(key for key in held if key not in now)]
     return ", ".join(f"{k} {held.get(k)}, now {now.get(k)}" for k in keys if held.get(k) != now.get(k))
+
+
+def _in_progress(draft: Path) -> bool:
+    """Whether the process that a draft is named after may still be writing it."""
+    if os.name != "posix":  # elsewhere signal 0 is no mere question
+        return True
+    try:
+        os.kill(int(draft.name.rpartition("-")[2]), 0)
+    except PermissionError:  # it lives, and is another user's
+        return True
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    return True

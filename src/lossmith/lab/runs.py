@@ -7,38 +7,42 @@ import multiprocessing
 import queue
 import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.lab.models import build_model
+from lossmith.lab.machine import Machine
 from lossmith.lab.plan import Plan, Trial
 from lossmith.lab.progress import Progress, Run
 from lossmith.lab.records import Record, Store
-from lossmith.lab.train import Machine, make_loss, run_trial
+from lossmith.lab.rehearsal import rehearse
+from lossmith.lab.train import run_trial
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
 POLL_SECONDS = 0.2
+KILLED = "a run's process was killed (out of memory?); finished runs are kept, the same command goes on"
 
 
 def run_missing(plan: Plan, store: Store, *, machine: Machine, jobs: int, progress: bool) -> None:
     """Run every trial of `plan` that `store` does not hold yet; each is on disk before the next begins.
 
-    Every loss and the model are tried before the first step, so that a mistake in the last loss does not wait
-    for the first to finish.
+    What is to be trained is rehearsed before the folder is claimed, so that a mistake in the last loss does
+    not wait for the first to finish.
     """
     from lossmith.torch import class_counts
 
+    store.check(plan)
     trials = plan.trials
     missing = [trial for trial in trials if store.find(trial) is None]
     counts = np.zeros((0, 2), dtype=np.int64)
     if missing:
         counts = class_counts((sample.mask for sample in plan.data.train), len(plan.data.classes)).numpy()
-        _rehearse(plan, counts)
+        rehearse(plan, list(dict.fromkeys(trial.loss for trial in missing)), counts=counts, machine=machine)
     store.open(plan)
     done = len(trials) - len(missing)
     with Progress(len(trials), done, plan.settings.steps, shown=progress) as bars:
@@ -48,13 +52,6 @@ def run_missing(plan: Plan, store: Store, *, machine: Machine, jobs: int, progre
                 _close(bar, run_trial(plan, trial, store, counts=counts, machine=machine, on_step=bar))
         else:
             _in_processes(_Work(plan, store, counts, machine), missing, min(jobs, len(missing)), bars)
-
-
-def _rehearse(plan: Plan, counts: NDArray[np.int64]) -> None:
-    shares = counts[:, 0] / counts[:, 0].sum()
-    build_model(plan.settings.model, shares=shares, binary=plan.data.task == "binary", seed=0)
-    for loss in plan.losses:
-        make_loss(loss, plan.data.task, counts)
 
 
 def _close(bar: Run, record: Record) -> None:
@@ -91,7 +88,11 @@ def _in_processes(work: _Work, trials: list[Trial], jobs: int, bars: Progress) -
                 _hear(messages, trials, runs, bars)
                 for future in finished:
                     number = futures[future]
-                    _close(runs.setdefault(number, bars.start(trials[number])), future.result())
+                    if number not in runs:
+                        runs[number] = bars.start(trials[number])
+                    _close(runs[number], future.result())
+        except BrokenProcessPool as error:
+            raise ChildProcessError(KILLED) from error
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

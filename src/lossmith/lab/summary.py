@@ -122,9 +122,10 @@ def _entry(
 ) -> Json:
     facts = [record.run for record in runs]
     head: Json = {"loss": loss, "trained": loss in scores.losses, "seeds": len(runs)}
+    peaks = [peak for run in facts if (peak := cast(float | None, run["peak_memory_mb"])) is not None]
     cost: Json = {
         "seconds": float(np.mean([cast(float, run["seconds"]) for run in facts])),
-        "peak_memory_mb": max(cast(float, run["peak_memory_mb"]) for run in facts),
+        "peak_memory_mb": max(peaks, default=None),
     }
     if loss in scores.failed:
         return {**head, "failure": scores.failed[loss], **cost}

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from lossmith import __version__
 from lossmith.errors import must
+from lossmith.lab.machine import Machine
 from lossmith.lab.memory import PeakMemory
 from lossmith.lab.models import STRIDE, build_model, parameter_count
 from lossmith.lab.plan import Plan, Trial
@@ -30,19 +30,12 @@ from lossmith.lab.watch import Watch
 
 if TYPE_CHECKING:
     from lossmith.data import Sample
+    from lossmith.data.augmentation import Batches
 
 OnStep = Callable[[int, float], None]
 WARM_UP = 0.15
 WEIGHT_DECAY = 1e-2
 OPTIMISER = f"AdamW, weight decay {WEIGHT_DECAY}, one cycle with {WARM_UP:.0%} warm-up"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a run is given to run on; `threads` None leaves PyTorch's own number."""
-
-    accelerator: str = "auto"
-    threads: int | None = None
 
 
 def run_trial(
@@ -58,8 +51,8 @@ def run_trial(
         machine: device and threads.
         on_step: called after every step with the number of steps done and the loss.
     """
-    with _threads(machine.threads), torch.random.fork_rng(), store.draft(trial) as draft:
-        fabric = Fabric(accelerator=machine.accelerator, devices=1, precision=plan.settings.precision)  # type: ignore[arg-type]
+    with machine.limited(), torch.random.fork_rng(), store.draft(trial) as draft:
+        fabric = machine.fabric(plan.settings.precision)
         peak = PeakMemory(fabric.device)
         start = time.perf_counter()
         net, curve = _train(plan, trial, store, fabric, counts, on_step)
@@ -79,6 +72,7 @@ def run_trial(
             "device": str(fabric.device),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
+            "lossmith": __version__,
         }
         draft.write(run=facts, curve=np.asarray(curve), counts=tested or ())
     record = store.find(trial)
@@ -89,12 +83,9 @@ def run_trial(
 def _train(
     plan: Plan, trial: Trial, store: Store, fabric: Fabric, counts: NDArray[np.int64], on_step: OnStep
 ) -> tuple[nn.Module, list[float]]:
-    from lossmith.data.augmentation import Batches
-
     s = plan.settings
-    shares = counts[:, 0] / counts[:, 0].sum()
-    weights = build_model(s.model, shares=shares, binary=plan.data.task == "binary", seed=trial.seed)
-    batches = Batches(plan.data.train, seed=trial.seed, batch=s.batch, crop=s.crop, steps=s.steps)
+    weights = build_model(s.model, shares=class_shares(counts), binary=plan.data.task == "binary", seed=trial.seed)
+    batches = make_batches(plan, trial.seed)
     loss_fn = make_loss(trial.loss, plan.data.task, counts).to(fabric.device)
     torch.manual_seed(trial.seed)  # for dropout, after whatever making the loss may have drawn
     trained = [*weights.parameters(), *loss_fn.parameters()]
@@ -121,25 +112,25 @@ def _train(
     return net, curve
 
 
-def make_loss(spec: str, task: str, counts: NDArray[np.int64]) -> nn.Module:
-    """The loss of a spec, told the class counts of the training masks and tried on a small batch.
+def class_shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of each class in the training masks."""
+    return np.asarray(counts[:, 0] / counts[:, 0].sum())
 
-    Raises:
-        ValueError: the loss gives something other than one number, or one that logits do not influence.
-    """
+
+def make_batches(plan: Plan, seed: int) -> Batches:
+    """The batches of a seed, the same for every loss."""
+    from lossmith.data.augmentation import Batches
+
+    s = plan.settings
+    return Batches(plan.data.train, seed=seed, batch=s.batch, crop=s.crop, steps=s.steps)
+
+
+def make_loss(spec: str, task: str, counts: NDArray[np.int64]) -> nn.Module:
+    """The loss of a spec, told the class counts of the training masks."""
     from lossmith.torch import fit, parse
 
     loss = parse(spec, task)
     fit(loss, counts)
-    channels = 1 if task == "binary" else len(counts)
-    logits = torch.linspace(-1, 1, 2 * channels * 64).reshape(2, channels, 8, 8).requires_grad_()
-    target = torch.arange(128).reshape(2, 8, 8) % max(channels, 2)
-    value = loss(logits, target)
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(must(f"loss {spec}", "a function to one number", got))
-    if not value.requires_grad:
-        raise ValueError(f"loss {spec} must depend on the logits by differentiable operations; it has no gradient")
     return loss
 
 
@@ -173,13 +164,3 @@ def predict(net: nn.Module, sample: Sample, device: torch.device) -> NDArray[np.
         raise ValueError(must("the model's output", expected, tuple(logits.shape)))
     cropped: NDArray[np.float32] = logits[0, :, :height, :width].float().cpu().numpy()
     return cropped
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -75,14 +75,15 @@ def verdict(fitted: Judgement | None, at_half: Judgement | None, *, seeds: int, 
     parts = [f"{loss} did not train ({when})." for loss, when in failed.items()]
     if fitted is None or at_half is None:
         return " ".join([*parts, "No loss can be recommended."])
-    return " ".join([_main(fitted, seeds), *_beaten(fitted), *_threshold(fitted, at_half), *parts])
+    return " ".join([_main(fitted, seeds, failed), *_beaten(fitted), *_threshold(fitted, at_half), *parts])
 
 
-def _main(fitted: Judgement, seeds: int) -> str:
+def _main(fitted: Judgement, seeds: int, failed: Mapping[str, str]) -> str:
     leader = fitted.ranking[0]
     basis = "by mean F1 per image at the cross-fitted threshold"
     if not fitted.rivals:
-        return f"{leader} is the only loss that was compared; nothing can be said about its rank."
+        only = "trained" if failed else "was compared"
+        return f"{leader} is the only loss that {only}; nothing can be said about its rank."
     if fitted.winner is not None:
         nearest = fitted.rivals[0]
         return (
