@@ -1,6 +1,6 @@
 """The tables of docs/crackforest.md from summaries: python benchmarks/crackforest.py DIR/summary.json ...
 
-Those that the page shows are kept in benchmarks/results/crackforest*.json; `make crackforest` makes the first of them again.
+Those that the page shows are kept in benchmarks/results/crackforest*.json; `make crackforest` makes the first again.
 """
 
 import json
