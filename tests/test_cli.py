@@ -86,7 +86,10 @@ def test_an_interrupted_comparison_says_how_to_go_on(tmp_path):
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "        return logits.mean()\n"
     )
-    code = "from lossmith.cli import main; main()"
+    # The background jobs of a shell, and all that they start, ignore the signal: listen again.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from lossmith.cli import main; main()"
+    )
     arguments = [
         "compare",
         "shapes(images=10)",
