@@ -1,9 +1,9 @@
+import contextlib
 import dataclasses
 import io
 import json
 import math
 import multiprocessing
-import contextlib
 import os
 import re
 import signal
