@@ -309,11 +309,11 @@ def test_importing_the_lab_is_light(first, light):
 # The background jobs of a shell, and all that they start, ignore the signal: listen again.
 SCRIPT = """
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
 import sys
 sys.path.insert(0, {tests!r})
 from test_compare import run
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run({out!r}, ["ce", "dice"], steps=100_000, jobs={jobs}, progress=True)
 """
 

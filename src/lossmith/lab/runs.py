@@ -6,8 +6,11 @@ import math
 import multiprocessing
 import queue
 import signal
+import threading
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -80,7 +83,8 @@ def _in_processes(work: _Work, trials: list[Trial], jobs: int, bars: Progress) -
     messages, stop = context.Queue(), context.Event()
     runs: dict[int, Run] = {}
     with ProcessPoolExecutor(jobs, context, _begin, (work, messages, stop)) as pool:
-        futures: dict[Future[Record], int] = {pool.submit(_one, i, t): i for i, t in enumerate(trials)}
+        with _deaf_to_ctrl_c():  # Ctrl-C is the parent's affair: it sets `stop`
+            futures: dict[Future[Record], int] = {pool.submit(_one, i, t): i for i, t in enumerate(trials)}
         try:
             waiting = set(futures)
             while waiting:
@@ -97,6 +101,19 @@ def _in_processes(work: _Work, trials: list[Trial], jobs: int, bars: Progress) -
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that start meanwhile ignore the signal from their first instruction on, imports included."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _hear(
@@ -117,7 +134,6 @@ _given: tuple[_Work, _Messages[tuple[int, int, float]], Event]
 
 def _begin(work: _Work, messages: _Messages[tuple[int, int, float]], stop: Event) -> None:
     global _given
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair: it sets `stop`
     _given = work, messages, stop
 
 
