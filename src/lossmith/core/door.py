@@ -23,10 +23,9 @@ def open_pixels(
     """Check a batch and open it as `Pixels`.
 
     Shapes: logits (N, C, *space), binary also (N, 1, *space) or (N, *space); target (N, *space) class indices, or soft
-    / one-hot of the logits' shape; weight (N, *space), and for multilabel also the logits' shape. Which of them
-    came is told by
-    shape and dtype, never by values. Where values may be read, bad ones raise; elsewhere (traces, accelerators)
-    they make the loss NaN.
+    / one-hot of the logits' shape; weight (N, *space), and for multilabel also the logits' shape. Which of them came
+    is told by shape and dtype, never by values. Where values may be read, bad ones raise; elsewhere (traces,
+    accelerators) they make the loss NaN.
     """
     space, channels = _layout(logits, task)
     images = logits.shape[0]
@@ -48,7 +47,8 @@ def open_pixels(
         keep = xp.expand_dims(valid, axis=1) if indices else valid
         values = xp.where(valid, values, xp.zeros_like(values))
         scores = xp.where(keep, scores, xp.zeros_like(scores) + (0.0 if from_logits else 1.0 / max(channels, 2)))
-    flaws = [_label_flaw(xp, values, channels if indices else 2, hard, ignore_index)]
+    unread = _label_flaw(xp, values, channels if indices else 2, hard, ignore_index)
+    flaws = [unread]
     if task == "multiclass" and not indices:
         flaws.append(_sum_flaw(xp, xp.astype(values, scores), valid, "target"))
     if not from_logits:
@@ -57,7 +57,7 @@ def open_pixels(
         wrong = ~(weights >= 0) | (weights == inf)
         flaws.append(_found(xp, xp.any(wrong), "weight must be finite and >= 0 everywhere; got other values"))
     open_flaws = [flaw for flaw in flaws if flaw is not None]
-    if indices:
+    if indices and unread is not None:  # the labels may be wrong: the value will be NaN, but no index may point outside
         inside = (values >= 0) & (values < channels)
         values = xp.where(inside, values, xp.zeros_like(values))
     return Pixels(

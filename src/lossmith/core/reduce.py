@@ -17,8 +17,7 @@ class Terms(NamedTuple):
     """Per-pixel terms, each (N, k, P) with k = 1, or K for multilabel.
 
     `loss` already holds the factor `weight` of its pixel (a class weight, say), which the mean divides by; `times`
-    says how
-    often the pixel counts, in place of the batch's own weight.
+    says how often the pixel counts, in place of the batch's own weight.
     """
 
     loss: Array
