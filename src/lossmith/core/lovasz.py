@@ -46,8 +46,7 @@ def lovasz_gradient(xp: Namespace, hit: Array, weight: Array) -> Array:
     """The growth of the Jaccard loss as each pixel joins the errors, pixels sorted by falling error.
 
     A foreground pixel of weight w takes w/U from the index, U the union so far; a background one grows the union
-    from U - w to U
-    and takes I w / (U (U - w)). This closed form has no cancellation, unlike differences of the index.
+    from U - w to U and takes I w / (U (U - w)). This closed form has no cancellation, unlike differences of the index.
     """
     total = xp.sum(hit * weight, axis=-1, keepdims=True)
     I = total - xp.cumulative_sum(hit * weight, axis=-1)

@@ -3,8 +3,7 @@
     I = sum w p t    P = sum w p    T = sum w t    N = sum w
 
 A formula takes the `Sums` and gives one value for each item, (n, K): n images (or 1 for the batch) and K classes.
-A class without target
-pixels is handled in one place for all of them, `region_loss`.
+A class without target pixels is handled in one place for all of them, `region_loss`.
 """
 
 import math
