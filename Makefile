@@ -49,8 +49,9 @@ docs: $(VENV)/.docs
 	.venv-bench/bin/python -m pip install --quiet --constraint benchmarks/constraints.txt --group bench --editable .
 	touch $@
 
+# Every benchmark in turn, going on where an interrupted run stopped; BENCH is for benchmarks/run.py, such as --quick.
 bench: .venv-bench/.ready
-	.venv-bench/bin/python benchmarks/losses.py --resume $(BENCH)
+	.venv-bench/bin/python benchmarks/run.py $(BENCH)
 
 # The comparison of docs/crackforest.md; DATA is a folder of the CrackForest data set.
 DATA ?= crackforest

@@ -5,23 +5,18 @@
 
 import argparse
 import importlib
-import json
-import os
 import warnings
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-import machine
 import report
 from contenders import CONTENDERS, OURS, YARDSTICK
 from definitions import DEFINITIONS
 from isolate import LostError, isolated
+from ledger import Ledger, circumstances, open_ledger, parser
 from measure import DTYPES, Cell, Course, footprint, race
-from report import Row
+from rows import Row, title
 from workloads import WORKLOADS
 
-HERE = Path(__file__).parent
 PATIENCE = 600.0
 
 
@@ -43,43 +38,31 @@ class Job:
 
 
 def main() -> None:
-    """Measure row by row; every row is on disk when the next one starts."""
+    """Measure row by row."""
     options = _options()
     absent = import_all()
-    partial = options.quick or options.loss or options.workload
-    out: Path = options.out or (HERE.parent / "out" / "bench" if partial else HERE / "results")
-    out.mkdir(parents=True, exist_ok=True)
-    environment = machine.describe()
-    rows = _finished(out / "losses.json", environment) if options.resume else []
-    jobs = [job for job in plan(options) if not any(row.items() >= job.row().items() for row in rows)]
+    part = bool(options.quick or options.loss or options.workload)
+    ledger: Ledger[Row] = open_ledger("losses", options, report.page, part=part)
+    jobs = [job for job in plan(options) if not ledger.has(job.row())]
     for number, job in enumerate(jobs, 1):
         row = job.row()
-        print(f"[{number}/{len(jobs)}] {report.title(row)}", flush=True)
-        row |= {"load": round(os.getloadavg()[0], 2), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        print(f"[{number}/{len(jobs)}] {title(row)}", flush=True)
+        row["load"], row["at"] = circumstances()
         row["cells"] = measure(job, options.seconds, absent)
         print("    " + report.line(row), flush=True)
-        rows.append(row)
-        _write(out / "losses.json", json.dumps({"environment": environment, "rows": rows}, indent=1) + "\n")
-        _write(out / "losses.md", report.page(environment, rows))
-    print(f"results: {out / 'losses.md'}")
+        ledger.add(row)
+    print(f"results: {ledger.path.with_suffix('.md')}")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="reduced sizes, 1 s a row")
-    parser.add_argument("--loss", action="append", help="only this loss, such as dice or dice+ce; may be repeated")
-    parser.add_argument("--workload", action="append", help="only workloads with this in their name; may be repeated")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--dtype", choices=list(DTYPES), nargs="+", default=["fp32"])
-    parser.add_argument("--seconds", type=float, help="time for the rounds of a row (default 20; quick 1)")
-    parser.add_argument("--no-memory", action="store_true", help="time only")
-    parser.add_argument("--resume", action="store_true", help="keep the rows of the same commit, versions and machine")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="folder of losses.json and losses.md (default benchmarks/results, out/bench for a part)",
-    )
-    options = parser.parse_args()
+    command = parser(__doc__)
+    command.add_argument("--loss", action="append", help="only this loss, such as dice or dice+ce; may be repeated")
+    command.add_argument("--workload", action="append", help="only workloads with this in their name; may be repeated")
+    command.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    command.add_argument("--dtype", choices=list(DTYPES), nargs="+", default=["fp32"])
+    command.add_argument("--seconds", type=float, help="time for the rounds of a row (default 20; quick 1)")
+    command.add_argument("--no-memory", action="store_true", help="time only")
+    options = command.parse_args()
     options.seconds = options.seconds or (1.0 if options.quick else 20.0)
     return options
 
@@ -107,7 +90,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
         for workload in workloads
         for definition in definitions
         for threads in [*options.threads, None]
-        if threads is not None or (workload.memory and not options.no_memory)
+        if threads is not None or not (workload.small or options.no_memory)
     ]
 
 
@@ -132,24 +115,6 @@ def measure(job: Job, seconds: float, absent: dict[str, str]) -> dict[str, Cell]
             cells[culprit] = {"status": "failed", "why": lost.why}
             names.remove(culprit)
     return cells
-
-
-def _finished(path: Path, environment: machine.Environment) -> list[Row]:
-    """The rows of an earlier run that was made in the same circumstances."""
-    if not path.exists():
-        return []
-    earlier = json.loads(path.read_text())
-    same = earlier["environment"] | {"date": ""} == environment | {"date": ""}
-    if not same:
-        print("the earlier results are of another commit, version or machine: starting anew")
-    return list(earlier["rows"]) if same else []
-
-
-def _write(path: Path, text: str) -> None:
-    """Write all of it or nothing."""
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    os.replace(part, path)
 
 
 if __name__ == "__main__":

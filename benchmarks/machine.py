@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
@@ -43,16 +44,35 @@ def describe() -> Environment:
     }
 
 
+def summary(e: Environment) -> str:
+    """All of it in a sentence or two."""
+    versions = ", ".join(f"{package} {number}" for package, number in e["versions"].items())
+    hardware = f"{e['processor']} ({e['instructions']}), {e['cores']} cores, {e['memory_gb']} GB"
+    return f"{e['date']}, commit {e['commit']}. {hardware}, {e['system']}, Python {e['python']}; {versions}."
+
+
+def free_memory() -> int:
+    """Bytes that a program could have now; 0 where the system does not tell."""
+    return 1024 * int((_field("/proc/meminfo", "MemAvailable") or "0").split()[0])
+
+
 def _commit() -> str:
-    """HEAD, marked where the library's sources differ from it."""
+    """HEAD, and where the library's sources differ from it a fingerprint of them."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (", changed" if git("status", "--porcelain", "src") else "")
+        head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "src")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{head}, changed ({_fingerprint()})" if changed else head
+
+
+def _fingerprint() -> str:
+    """Eight digits that tell one state of the sources from another."""
+    sources = sorted((ROOT / "src").rglob("*.py"))
+    return sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:8]
 
 
 def _version(package: str) -> str:

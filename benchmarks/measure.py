@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 ENOUGH = 30
 WARM_SPACE = 16
+WARM_ELEMENTS = 200_000  # enough for code that is only for large inputs
 SHORTEST_SAMPLE = 2e-3
 M_MMAP_THRESHOLD = -3
 
@@ -175,8 +177,9 @@ def footprint(progress: Progress, course: Course, name: str) -> Cell:
     progress(name)
     batch = make_batch(course.workload, DTYPES[course.dtype])
     try:
-        small = _small(course, DTYPES[course.dtype])
-        _step(ASK[name](course.definition, small), small.logits)
+        for space in (WARM_SPACE, WARM_ELEMENTS):
+            small = _small(course, DTYPES[course.dtype], space)
+            _step(ASK[name](course.definition, small), small.logits)
         run = ASK[name](course.definition, batch)
         given = {tensor.untyped_storage().data_ptr() for tensor in (batch.logits, batch.labels, batch.real)}
         unit = batch.logits.numel() * batch.logits.element_size()
@@ -193,11 +196,17 @@ def footprint(progress: Progress, course: Course, name: str) -> Cell:
     return {"status": "measured", "peak": round(peak / unit, 3), "saved": round(saved / unit, 3)}
 
 
-def _small(course: Course, dtype: torch.dtype) -> Batch:
-    """A batch of the same kind on which code is loaded and pools are filled before anything is measured."""
+def _small(course: Course, dtype: torch.dtype, size: int = WARM_SPACE) -> Batch:
+    """A batch of the same kind on which code is loaded and pools are filled before anything is measured.
+
+    size: pixels along each axis, or beyond 1000 the elements of the whole.
+    """
     images, channels, *space = course.workload.shape
-    shape = (min(images, 2), channels, *(WARM_SPACE for _ in space))
-    return make_batch(replace(course.workload, shape=shape, patch=2), dtype)
+    images = min(images, 2)
+    if size > 1000:
+        size = math.ceil((size / (images * channels)) ** (1 / len(space)))
+    shape = (images, channels, *(size for _ in space))
+    return make_batch(replace(course.workload, shape=shape, patch=1), dtype)
 
 
 def _resident(field: str) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from definitions import ALPHA, BETA, GAMMA, Definition, Run, choose, cross_entropy
 from torch import Tensor
@@ -23,6 +24,7 @@ def plain_torch(d: Definition, b: Batch) -> Run:
             "jaccard": overlap(1.0, 1.0),
             "tversky": overlap(ALPHA, BETA),
             "gdice": lambda x: _generalized_dice(x, b, by_image),
+            "lovasz": lambda x: _lovasz(x, b, by_image),
         },
         d,
     )
@@ -48,6 +50,25 @@ def _generalized_dice(x: Tensor, b: Batch, by_image: bool) -> Tensor:
     intersection, prediction, target = _sums(x, b, by_image)
     w = 1 / target**2
     return 1 - (2 * (w * intersection).sum(-1) / (w * (prediction + target)).sum(-1)).mean()
+
+
+def _lovasz(x: Tensor, b: Batch, by_image: bool) -> Tensor:
+    """Lovasz-softmax, or the hinge where binary: the mean over images and classes of <sorted errors, gradient>."""
+    if b.task == "binary":
+        t = b.real
+        error = F.relu(1 - (2 * t - 1) * x)
+    else:
+        t = F.one_hot(b.labels, b.classes).movedim(-1, 1).to(x.dtype)
+        error = (t - x.softmax(1)).abs()
+    if by_image:
+        error, t = error.flatten(2), t.flatten(2)
+    else:
+        error, t = error.movedim(1, 0).flatten(1), t.movedim(1, 0).flatten(1)
+    error, order = error.sort(-1, descending=True)
+    t = t.gather(-1, order)
+    total = t.sum(-1, keepdim=True)
+    jaccard = 1 - (total - t.cumsum(-1)) / (total + (1 - t).cumsum(-1))
+    return (error * jaccard.diff(dim=-1, prepend=torch.zeros_like(total))).sum(-1).mean()
 
 
 def _sums(x: Tensor, b: Batch, by_image: bool) -> tuple[Tensor, Tensor, Tensor]:

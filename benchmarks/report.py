@@ -1,28 +1,13 @@
 """The results as a page that a person reads."""
 
 from collections.abc import Iterable, Sequence
-from math import exp, log
-from typing import TypedDict
 
-from contenders import CONTENDERS, OURS, PLAIN, YARDSTICK
-from machine import Environment
+import goals
+from contenders import OURS
+from machine import Environment, summary
 from measure import Cell
+from rows import COLUMNS, Row, digits, mean, milliseconds, over_fastest, title, what
 
-
-class Row(TypedDict, total=False):
-    """One row: what it is (threads None: memory), when it was measured, and a cell for each contender."""
-
-    loss: str
-    workload: str
-    dtype: str
-    threads: int | None
-    load: float
-    at: str
-    cells: dict[str, Cell]
-
-
-COLUMNS = [contender.name for contender in CONTENDERS]
-PEERS = [name for name in COLUMNS if name not in (OURS, PLAIN, YARDSTICK)]
 INTRODUCTION = """# Losses: time and memory beside other libraries
 
 Made by `benchmarks/losses.py`; `benchmarks/README.md` says what is compared and how.
@@ -44,20 +29,15 @@ Not measured: GPUs (there was none), `torch.compile`, dtypes and thread counts w
 
 def page(environment: Environment, rows: Sequence[Row]) -> str:
     """The markdown page of all rows."""
-    parts = [INTRODUCTION.format(ours=OURS), _environment(environment), *_standing(rows)]
+    parts = [INTRODUCTION.format(ours=OURS), summary(environment), *goals.table(rows), *_standing(rows)]
     for kind in dict.fromkeys((row["dtype"], row["workload"], row["threads"]) for row in rows):
         chosen = [row for row in rows if (row["dtype"], row["workload"], row["threads"]) == kind]
         dtype, workload, threads = kind
         loads = [row["load"] for row in chosen]
-        heading = f"## {workload}, {dtype}, {_what(threads)}"
+        heading = f"## {workload}, {dtype}, {what(threads)}"
         busy = f"Load of the machine when a row started: {min(loads):.1f} to {max(loads):.1f}."
         parts += [heading, busy, _table(chosen)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def title(row: Row) -> str:
-    """What a row is."""
-    return f"{row['loss']}: {row['workload']}, {row['dtype']}, {_what(row['threads'])}"
 
 
 def line(row: Row) -> str:
@@ -78,10 +58,10 @@ def text(cells: dict[str, Cell], name: str) -> str:
         return f"{status}: {cell['why']}".replace("|", "/")
     middle, low, high = cell["ms"]
     if name == OURS:
-        return f"{_digits(middle)} ({_digits(low)} to {_digits(high)})"
-    ours = _milliseconds(cells, OURS)
+        return f"{digits(middle)} ({digits(low)} to {digits(high)})"
+    ours = milliseconds(cells, OURS)
     return (
-        _digits(middle)
+        digits(middle)
         + (f" ({middle / ours:.2f}x)" if ours else "")
         + ("" if cell.get("same", True) else f", off {cell['off']:.1e}")
     )
@@ -92,13 +72,13 @@ def _standing(rows: Sequence[Row]) -> list[str]:
     timed = [row for row in rows if row["threads"] is not None]
     lines = ["| loss | rows | faster than every peer | geometric mean | worst |", "|---|---|---|---|---|"]
     for loss in dict.fromkeys(row["loss"] for row in timed):
-        ratios = {title(row): r for row in timed if row["loss"] == loss and (r := _against_fastest(row["cells"]))}
+        ratios = {title(row): r for row in timed if row["loss"] == loss and (r := over_fastest(row["cells"]))}
         if ratios:
             worst = max(ratios, key=lambda name: ratios[name])
             faster = sum(ratio < 1 for ratio in ratios.values())
             where = worst.split(": ", 1)[1]
             lines.append(
-                f"| {loss} | {len(ratios)} | {faster} | {_mean(ratios.values()):.2f} | {ratios[worst]:.2f} ({where}) |"
+                f"| {loss} | {len(ratios)} | {faster} | {mean(ratios.values()):.2f} | {ratios[worst]:.2f} ({where}) |"
             )
     if len(lines) == 2:
         return []
@@ -108,42 +88,9 @@ def _standing(rows: Sequence[Row]) -> list[str]:
     return ["## Where it stands", meaning, "\n".join(lines)]
 
 
-def _against_fastest(cells: dict[str, Cell]) -> float | None:
-    ours = _milliseconds(cells, OURS)
-    rivals = [YARDSTICK] if "off" in cells.get(YARDSTICK, {}) else PEERS
-    others = [ms for name in rivals if cells.get(name, {}).get("same") and (ms := _milliseconds(cells, name))]
-    return ours / min(others) if ours and others else None
-
-
-def _milliseconds(cells: dict[str, Cell], name: str) -> float | None:
-    return cells[name]["ms"][0] if cells.get(name, {}).get("status") == "timed" else None
-
-
 def _table(rows: Iterable[Row]) -> str:
     lines = [f"| loss | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
     for row in rows:
         cells = row["cells"]
         lines.append(f"| {row['loss']} | {' | '.join(text(cells, name) for name in COLUMNS)} |")
     return "\n".join(lines)
-
-
-def _environment(environment: Environment) -> str:
-    e = environment
-    versions = ", ".join(f"{package} {number}" for package, number in e["versions"].items())
-    hardware = f"{e['processor']} ({e['instructions']}), {e['cores']} cores, {e['memory_gb']} GB"
-    return f"{e['date']}, commit {e['commit']}. {hardware}, {e['system']}, Python {e['python']}; {versions}."
-
-
-def _what(threads: int | None) -> str:
-    return "memory" if threads is None else f"{threads} thread" + ("s" if threads != 1 else "")
-
-
-def _digits(milliseconds: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
-
-
-def _mean(ratios: Iterable[float]) -> float:
-    """The geometric mean."""
-    logs = [log(ratio) for ratio in ratios]
-    return exp(sum(logs) / len(logs))
