@@ -1,0 +1,202 @@
+"""The view that box losses take of a batch: its door, the geometry of pairs of boxes, and their mean.
+
+A box is (x1, y1, x2, y2), of three axes (x1, y1, z1, x2, y2, z2). A loss has one value for each pair of boxes.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce, wraps
+from operator import mul
+from typing import Concatenate, NamedTuple, ParamSpec
+
+from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.stable import divide
+from lossmith.errors import must
+
+P = ParamSpec("P")
+
+
+class Pair(NamedTuple):
+    """Predicted and target boxes, coordinate by coordinate: arrays (axes, *boxes); made by `pair_up`.
+
+    size: width and height. careful: a size may be 0 or inverted, so that a denominator may vanish. Where the values
+    can be read and all boxes have a size, the plain formulas do.
+    """
+
+    xp: Namespace
+    low: Array
+    high: Array
+    target_low: Array
+    target_high: Array
+    size: Array
+    target_size: Array
+    careful: bool
+
+    def shift(self) -> Array:
+        """From the centre of the target to the centre of the prediction."""
+        return 0.5 * ((self.low - self.target_low) + (self.high - self.target_high))
+
+    def ratio(self, numerator: Array, denominator: Array, otherwise: float = 0.0) -> Array:
+        """A quotient whose denominator is 0 only where a box has no size."""
+        return divide(self.xp, numerator, denominator, otherwise) if self.careful else numerator / denominator
+
+    def upright(self) -> tuple["Pair", Array]:
+        """With each inverted side of a prediction shrunk to its middle, and what the inversion costs.
+
+        The cost is the overshoot x1 - x2 over itself plus the hull's side, summed over the axes: 0 where x1 = x2,
+        below 1 for an axis, and its gradient turns the box round.
+        """
+        xp, inverted = self.xp, self.size < 0
+        overshoot = xp.where(inverted, -self.size, xp.zeros_like(self.size))
+        middle = 0.5 * (self.low + self.high)
+        low, high = xp.where(inverted, middle, self.low), xp.where(inverted, middle, self.high)
+        hull = xp.maximum(high, self.target_high) - xp.minimum(low, self.target_low)
+        pair = pair_up(xp, low, high, self.target_low, self.target_high)
+        return pair, xp.sum(divide(xp, overshoot, hull + overshoot), axis=0)
+
+
+def pair_up(
+    xp: Namespace, low: Array, high: Array, target_low: Array, target_high: Array, *, careful: bool = True
+) -> Pair:
+    """Boxes and their sizes."""
+    return Pair(xp, low, high, target_low, target_high, high - low, target_high - target_low, careful)
+
+
+class Overlap(NamedTuple):
+    """How two boxes lie on one another: arrays (*boxes), `reach` (axes, *boxes).
+
+    reach: how far they lie on one another along each axis, below 0 where they are apart. loss is 1 - IoU, computed as
+    the area outside of the intersection over the union: no digits are lost near 0, and it is never negative.
+    """
+
+    loss: Array
+    intersection: Array
+    union: Array
+    reach: Array
+
+    def hull(self, pair: Pair) -> Array:
+        """Width and height of the smallest box that holds both."""
+        return (pair.size - self.reach) + pair.target_size
+
+
+def overlap(pair: Pair) -> Overlap:
+    """Intersection over union of upright boxes.
+
+    Two empty boxes have IoU 1 where they are the same, else 0.
+    """
+    xp, size, target_size = pair.xp, pair.size, pair.target_size
+    reach = xp.minimum(pair.high, pair.target_high) - xp.maximum(pair.low, pair.target_low)
+    intersection = volume(xp, xp.maximum(reach, 0.0))
+    outside = (volume(xp, size) - intersection) + (volume(xp, target_size) - intersection)
+    union = intersection + outside
+    loss = pair.ratio(outside, union, otherwise=1.0)
+    if pair.careful:
+        differ = xp.any((pair.low != pair.target_low) | (pair.high != pair.target_high), axis=0)
+        loss = xp.where((union <= 0) & ~differ, xp.zeros_like(loss), loss)
+    return Overlap(loss, intersection, union, reach)
+
+
+def minus_log_iou(pair: Pair, found: Overlap) -> Array:
+    """-log IoU, exact near 1; where boxes are apart the -log of the smallest normal number."""
+    xp, loss = pair.xp, found.loss
+    far = loss > 0.5
+    near = -xp.log1p(-xp.where(far, xp.zeros_like(loss), loss))
+    iou = pair.ratio(found.intersection, found.union)
+    iou = xp.where(iou <= 0, xp.zeros_like(iou) + xp.floor(iou), iou)
+    return xp.where(far, -xp.log(iou), near)
+
+
+def volume(xp: Namespace, size: Array) -> Array:
+    """The product over the axes."""
+    product: Array = reduce(mul, xp.unstack(size))
+    return product
+
+
+def upright(definition: Callable[Concatenate[Pair, P], Array]) -> Callable[Concatenate[Pair, P], Array]:
+    """Let a definition see boxes that are not inverted, and add what an inversion costs."""
+
+    @wraps(definition)
+    def complete(pair: Pair, /, *args: P.args, **kwargs: P.kwargs) -> Array:
+        if not pair.careful or pair.xp.read(pair.xp.any(pair.size < 0)) is False:
+            return definition(pair, *args, **kwargs)
+        turned, cost = pair.upright()
+        return definition(turned, *args, **kwargs) + cost
+
+    return complete
+
+
+def box_loss(
+    xp: Namespace,
+    definition: Callable[..., Array],
+    pred: Array,
+    target: Array,
+    weight: Array | None = None,
+    *,
+    axes: Sequence[int] = (2,),
+    reduction: str = "mean",
+    **parameters: object,
+) -> Array:
+    """Check a batch, and reduce a definition's values: the path that every framework's face takes.
+
+    Shapes: pred and target (*boxes, 4), with 3 among the `axes` also (*boxes, 6); weight (*boxes), how often a box
+    counts. Where values may be read, bad ones raise; elsewhere (traces, accelerators) they make the loss NaN.
+    """
+    _check(xp, pred, target, weight, axes)
+    pred = xp.wide(pred)
+    (low, high), (target_low, target_high) = xp.corners(pred), xp.corners(xp.astype(target, pred))
+    flaws: list[Array | None] = []
+    if weight is not None:
+        weight = xp.astype(weight, pred)
+        wrong = xp.any(~(weight >= 0) | (weight == math.inf))
+        flaws.append(_found(xp, wrong, "weight must be finite and >= 0 everywhere; got other values"))
+        ignored = weight == 0
+        zero, one = xp.zeros_like(low), xp.ones_like(low)
+        low, target_low = xp.where(ignored, zero, low), xp.where(ignored, zero, target_low)
+        high, target_high = xp.where(ignored, one, high), xp.where(ignored, one, target_high)
+    pair = pair_up(xp, low, high, target_low, target_high)
+    # Products of sizes above this are normal numbers.
+    tiny = xp.floor(low) ** (1 / low.shape[0])
+    small = xp.any(xp.minimum(xp.stop_gradient(pair.size), pair.target_size) <= tiny)
+    if xp.read(small) is False:
+        pair = pair._replace(careful=False)
+    else:
+        inverted = xp.any(pair.target_size < 0)
+        flaws.append(_found(xp, inverted, "target must hold boxes with x1 <= x2 on every axis; got inverted boxes"))
+    value = _reduce(xp, definition(pair, **parameters), weight, reduction)
+    for flaw in flaws:
+        value = value if flaw is None else xp.where(flaw, xp.zeros_like(value) + math.nan, value)
+    return value
+
+
+def _check(xp: Namespace, pred: Array, target: Array, weight: Array | None, axes: Sequence[int]) -> None:
+    shape = tuple(pred.shape)
+    if not shape or shape[-1] not in [2 * n for n in axes]:
+        raise ValueError(must("pred", "of shape " + " or ".join(f"(..., {2 * n})" for n in axes), shape))
+    for name, array, expected in (("target", target, shape), ("weight", weight, shape[:-1])):
+        if array is not None and tuple(array.shape) != expected:
+            raise ValueError(f"{name} must be of shape {expected} for pred of shape {shape}; got {tuple(array.shape)}")
+    if xp.kind(pred) != "real":
+        raise TypeError(must("pred", "floating point", str(pred.dtype)))
+    if xp.kind(target) not in ("real", "integer"):
+        raise TypeError(must("target", "of an integer or floating dtype", str(target.dtype)))
+    if weight is not None and xp.kind(weight) == "other":
+        raise TypeError(must("weight", "of an integer, bool or floating dtype", str(weight.dtype)))
+
+
+def _found(xp: Namespace, flaw: Array, message: str) -> Array | None:
+    """Raise where the flag can be read and is up; the flag itself where it cannot; None where all is well."""
+    seen = xp.read(flaw)
+    if seen:
+        raise ValueError(message)
+    return flaw if seen is None else None
+
+
+def _reduce(xp: Namespace, loss: Array, weight: Array | None, reduction: str) -> Array:
+    """The one mean of `reduce.py`, over boxes."""
+    if weight is not None:
+        loss = xp.where(weight == 0, xp.zeros_like(loss), weight * loss)
+    if reduction == "none":
+        return loss
+    if reduction == "sum" or 0 in loss.shape:
+        return xp.sum(loss)
+    return xp.mean(loss) if weight is None else divide(xp, xp.sum(loss), xp.sum(weight))

@@ -1,0 +1,62 @@
+"""One record for each loss: what it is called, what it computes, what it takes, what holds for it."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lossmith.core.parameters import Choice, Interval, Parameter
+from lossmith.core.pixels import TASKS
+from lossmith.core.reduce import REDUCTIONS
+from lossmith.errors import suggest
+
+UNIT = Interval(0.0, 1.0)
+NONNEGATIVE = Interval(0.0, math.inf)
+POSITIVE = Interval(0.0, math.inf, low_open=True)
+REDUCTION = Parameter("reduction", "mean", Choice(REDUCTIONS), "weighted mean, weighted sum, or none")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A loss of the catalogue.
+
+    tasks: what a segmentation loss is for; a box loss has none, and axes, the axes that its boxes may have.
+    range: the values of the mean for hard targets. zero_at_truth: a certain, right prediction costs 0 (parameters at
+    their defaults). own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
+    hard_targets: soft targets are refused. joint: one value for all classes together. prepare, terms, statistics: what a
+    loss must know of the whole batch, what a block of pixels gives to it alone, and the shared sums that it is a
+    formula of; see `evaluate.py`.
+    """
+
+    name: str
+    cls: str
+    family: str
+    summary: str
+    formula: str
+    parameters: tuple[Parameter, ...]
+    paper: str
+    when: str
+    definition: Callable[..., Any]
+    tasks: tuple[str, ...] = TASKS
+    range: Interval = NONNEGATIVE
+    zero_at_truth: bool = True
+    own_weights: bool = False
+    hard_targets: bool = False
+    joint: bool = False
+    prepare: Callable[..., Any] | None = None
+    terms: Callable[..., Any] | None = None
+    statistics: Callable[..., tuple[str, ...]] | None = None
+    axes: tuple[int, ...] = ()
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter called `name`, or a ValueError that suggests one."""
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        known = [parameter.name for parameter in self.parameters]
+        raise ValueError(f"{self.name} has no parameter {name}{suggest(name, known)}")
+
+    def check(self, values: Mapping[str, object]) -> None:
+        """Raise at the first parameter that is unknown or has an illegal value."""
+        for name, value in values.items():
+            self.parameter(name).legal.check(name, value)
