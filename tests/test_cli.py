@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lossmith.cli import app
-from lossmith.core.catalogue import CATALOGUE
+from lossmith.core.catalogue import BOXES, CATALOGUE
+
+RECORDS = {**CATALOGUE, **BOXES}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -17,12 +19,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_list_names_every_loss():
     output = CliRunner().invoke(app, ["list"]).output
-    assert all(f"  {record.name} " in output and record.cls in output for record in CATALOGUE.values())
+    assert all(f"  {record.name} " in output and record.cls in output for record in RECORDS.values())
 
 
 def test_list_as_json_is_an_array_of_records():
     records = json.loads(CliRunner().invoke(app, ["list", "--json"]).output)
-    assert [record["name"] for record in records] == list(CATALOGUE)
+    assert [record["name"] for record in records] == list(RECORDS)
     assert {"name", "family", "parameters", "paper"} <= set(records[0])
     focal = next(record for record in records if record["name"] == "focal")
     assert focal["family"] == "pixel"
@@ -31,9 +33,9 @@ def test_list_as_json_is_an_array_of_records():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", RECORDS)
 def test_show_tells_everything(name):
-    record = CATALOGUE[name]
+    record = RECORDS[name]
     output = CliRunner().invoke(app, ["show", name]).output
     for part in (record.summary, record.formula, record.paper, record.when, record.cls):
         assert part in output

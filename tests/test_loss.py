@@ -12,6 +12,8 @@ from torch import nn
 
 from lossmith.check.cases import case
 from lossmith.core.catalogue import CATALOGUE
+from lossmith.core.door import Batch
+from lossmith.core.namespaces.torch import xp
 from lossmith.torch import (
     CrossEntropyLoss,
     DiceLoss,
@@ -24,6 +26,7 @@ from lossmith.torch import (
     fit,
     parse,
 )
+from paths import in_one
 
 Z, T = torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long)
 
@@ -57,15 +60,23 @@ def test_a_sum_adds_its_terms():
     assert total.spec == "0.5*ce + dice + 2*focal(gamma=1.0)"
 
 
-def test_a_sum_opens_the_batch_once(monkeypatch):
+def test_a_sum_opens_the_batch_once(path, monkeypatch):
+    """However it is looked at, the labels of a pixel are looked at once; so is, see test_memory_of_losses, its softmax."""
     calls = []
-    softmax = torch.log_softmax
-    from lossmith.core.namespaces import torch as namespace
-
-    monkeypatch.setitem(namespace._NAMES, "log_softmax", lambda *a, **k: calls.append(1) or softmax(*a, **k))
-    monkeypatch.setitem(namespace._NAMES, "softmax", lambda *a, **k: pytest.fail("a second softmax"))
+    flaws = Batch.flaws
+    monkeypatch.setattr(Batch, "flaws", lambda self, *rest: calls.append(self.target.numel()) or flaws(self, *rest))
     batch = case("multiclass", 5, 5)
-    parse("ce + dice + focal + tversky + lovasz", "multiclass")(batch.logits, batch.target)
+    parse("ce + dice + focal + tversky + gdice", "multiclass")(batch.logits, batch.target)
+    assert sum(calls) == batch.target.numel()
+
+
+def test_a_sum_in_one_takes_one_softmax(monkeypatch):
+    calls = []
+    monkeypatch.setattr(xp, "log_softmax", lambda *a, **k: calls.append(1) or torch.log_softmax(*a, dim=k["axis"]))
+    monkeypatch.setattr(xp, "softmax", lambda *a, **k: pytest.fail("a second softmax"))
+    batch = case("multiclass", 5, 5)
+    with in_one():
+        parse("ce + dice + focal + tversky + gdice", "multiclass")(batch.logits, batch.target)
     assert calls == [1]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from lossmith.core.catalogue import CATALOGUE
-from lossmith.core.door import open_pixels
+from lossmith.core.door import receive
 from lossmith.core.evaluate import evaluate
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.torch import CrossEntropyLoss, FocalLoss, MissingAnnotationLoss, parse, unet_weight_map
@@ -239,7 +239,7 @@ def confident(mask: torch.Tensor) -> torch.Tensor:
 
 
 def on_numpy(loss, logits: torch.Tensor, target: torch.Tensor) -> float:
-    px = open_pixels(numpy_namespace, logits.double().numpy(), target.numpy(), task="multiclass")
+    px = receive(numpy_namespace, logits.double().numpy(), target.numpy(), task="multiclass").open()
     return float(evaluate(loss.record, px, **loss.arguments()))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lossmith.core.catalogue import CATALOGUE
-from lossmith.core.door import open_pixels
+from lossmith.core.door import receive
 from lossmith.core.evaluate import evaluate
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.core.namespaces.standard import Standard
@@ -32,7 +32,7 @@ def arguments(loss: Loss, xp: Any) -> dict[str, Any]:
 def value_on(xp: Any, loss: Loss, batch: Batch) -> np.ndarray:
     scores, target, weight = (None if x is None else xp.asarray(x) for x in (batch.scores, batch.target, batch.weight))
     options = {"task": batch.task, "ignore_index": batch.ignore_index, "from_logits": batch.from_logits}
-    px = open_pixels(xp, scores, target, weight, **options)
+    px = receive(xp, scores, target, weight, **options).open()
     return np.asarray(evaluate(loss.record, px, **arguments(loss, xp)))
 
 

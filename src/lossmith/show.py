@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from lossmith.core.catalogue import CATALOGUE, Record, find
+from lossmith.core.catalogue import BOXES, CATALOGUE, Record, find
 
 FRAMEWORKS = ("torch",)
+RECORDS = {**CATALOGUE, **BOXES}
 
 
 def as_dict(record: Record) -> dict[str, object]:
@@ -29,14 +30,14 @@ def as_dict(record: Record) -> dict[str, object]:
 
 def catalogue() -> list[dict[str, object]]:
     """All records as plain data."""
-    return [as_dict(record) for record in CATALOGUE.values()]
+    return [as_dict(record) for record in RECORDS.values()]
 
 
 def table() -> str:
     """One line for each loss, by family."""
     lines: list[str] = []
-    for family in dict.fromkeys(record.family for record in CATALOGUE.values()):
-        records = [record for record in CATALOGUE.values() if record.family == family]
+    for family in dict.fromkeys(record.family for record in RECORDS.values()):
+        records = [record for record in RECORDS.values() if record.family == family]
         lines += ["", f"{family} losses", *_columns((record.name, record.cls, record.summary) for record in records)]
     return "\n".join(lines[1:])
 
@@ -47,7 +48,7 @@ def page(name: str) -> str:
     facts = (
         ("formula", record.formula),
         ("class", f"lossmith.torch.{record.cls}"),
-        ("tasks", ", ".join(record.tasks)),
+        *([("tasks", ", ".join(record.tasks))] if record.tasks else []),
         ("range", str(record.range).removeprefix("in ")),
         ("use it", record.when),
         ("paper", record.paper),
@@ -64,16 +65,17 @@ def markdown() -> str:
         "# The losses",
         "",
         "Written from the catalogue by `python -m lossmith.show > docs/losses.md`. Options that every loss has are",
-        "explained once, at `CrossEntropyLoss` and `DiceLoss`.",
+        "explained once, at `CrossEntropyLoss`, `DiceLoss` and, for boxes, `IoULoss`.",
         "",
     ]
-    for record in CATALOGUE.values():
+    for record in RECORDS.values():
+        tasks = f"*Tasks:* {', '.join(record.tasks)}. " if record.tasks else ""
         lines += [
             f"## `{record.cls}` (`{record.name}`)",
             "",
             f"{record.summary[:1].upper()}{record.summary[1:]}: `{record.formula}`.",
             "",
-            f"*Use it:* {record.when}. *Tasks:* {', '.join(record.tasks)}. *Paper:* {record.paper}.",
+            f"*Use it:* {record.when}. {tasks}*Paper:* {record.paper}.",
             "",
             "| parameter | default | legal | meaning |",
             "|---|---|---|---|",

@@ -3,66 +3,19 @@
 Classes, docs, `lossmith list`, the law tests and the other frameworks' faces follow from the record.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
-from lossmith.core import lovasz, pixel, region
-from lossmith.core.parameters import Anything, Choice, Classes, Count, Flag, Interval, Label, Parameter, PerClass
-from lossmith.core.pixels import TASKS
-from lossmith.core.reduce import REDUCTIONS
+from lossmith.core import lovasz, pixel, region, selection
+from lossmith.core.box_records import BOX_RECORDS
+from lossmith.core.parameters import Anything, Choice, Classes, Count, Flag, Group, Interval, Label, Parameter, PerClass
+from lossmith.core.record import NONNEGATIVE, POSITIVE, REDUCTION, UNIT
+from lossmith.core.record import Record as Record
 from lossmith.errors import suggest
 
-UNIT = Interval(0.0, 1.0)
-NONNEGATIVE = Interval(0.0, math.inf)
-POSITIVE = Interval(0.0, math.inf, low_open=True)
-
-
-@dataclass(frozen=True)
-class Record:
-    """A loss of the catalogue.
-
-    range: the values of the mean for hard targets. zero_at_truth: a certain, right prediction costs 0 (parameters
-    at their
-    defaults). own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
-    hard_targets: soft targets are refused. joint: one value for all classes together.
-    """
-
-    name: str
-    cls: str
-    family: str
-    summary: str
-    formula: str
-    parameters: tuple[Parameter, ...]
-    paper: str
-    when: str
-    definition: Callable[..., Any]
-    tasks: tuple[str, ...] = TASKS
-    range: Interval = NONNEGATIVE
-    zero_at_truth: bool = True
-    own_weights: bool = False
-    hard_targets: bool = False
-    joint: bool = False
-
-    def parameter(self, name: str) -> Parameter:
-        """The parameter called `name`, or a ValueError that suggests one."""
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
-        known = [parameter.name for parameter in self.parameters]
-        raise ValueError(f"{self.name} has no parameter {name}{suggest(name, known)}")
-
-    def check(self, values: Mapping[str, object]) -> None:
-        """Raise at the first parameter that is unknown or has an illegal value."""
-        for name, value in values.items():
-            self.parameter(name).legal.check(name, value)
-
-
 IGNORE = Parameter("ignore_index", None, Label(), "target value of pixels that do not count")
-REDUCTION = Parameter("reduction", "mean", Choice(REDUCTIONS), "weighted mean, weighted sum, or none")
 FROM_LOGITS = Parameter("from_logits", True, Flag(), "False: the first argument holds probabilities")
-DOOR = (IGNORE, REDUCTION, FROM_LOGITS)
+PROCESS_GROUP = Parameter("process_group", None, Group(), "the processes that share the batch, see distributed.md")
+DOOR = (IGNORE, REDUCTION, FROM_LOGITS, PROCESS_GROUP)
 CLASS_WEIGHT = Parameter(
     "class_weight", None, PerClass(NONNEGATIVE), "a weight for each class; the mean divides by them"
 )
@@ -92,7 +45,7 @@ _RECORDS = (
         (Parameter("label_smoothing", 0.0, Interval(0.0, 1.0, high_open=True), "share given to all classes"), *PIXEL),
         "Bridle 1990; label smoothing: Szegedy 2016, sec. 7",
         "the baseline: start here, and beat it",
-        pixel.cross_entropy,
+        pixel.cross_entropy, statistics=pixel.likelihood,
     ),
     Record(
         "wce", "WeightedCrossEntropyLoss", "pixel",
@@ -108,7 +61,7 @@ _RECORDS = (
         "HED: Xie 2015, Eq. 2; RCF: Liu 2017, Eq. 1; Eigen & Fergus 2015, sec. 6.2; Cui 2019, Eq. 2",
         "rare foreground where missing it costs more than false alarms: recall rises, precision falls",
         pixel.weighted_cross_entropy,
-        own_weights=True,
+        prepare=pixel.class_balance, own_weights=True,
     ),
     Record(
         "focal", "FocalLoss", "pixel",
@@ -147,7 +100,7 @@ _RECORDS = (
         (Parameter("k", 0.1, Interval(0.0, 1.0, low_open=True), "the fraction kept"), BASE, *DOOR),
         "Shrivastava 2016; Wu 2016, sec. 3; Rockafellar & Uryasev 2000",
         "clean labels and a few hard pixels; wrong labels are the hardest of all",
-        pixel.top_k, own_weights=True,
+        selection.chosen_pixels, prepare=selection.top_k, own_weights=True,
     ),
     Record(
         "ohem", "OhemLoss", "pixel", "all pixels with p_t below a threshold, and at least so many",
@@ -159,7 +112,7 @@ _RECORDS = (
         ),
         "Shrivastava 2016, sec. 4",
         "as topk, when the share of hard pixels falls during training",
-        pixel.ohem, own_weights=True,
+        selection.chosen_pixels, prepare=selection.ohem, own_weights=True,
     ),
     Record(
         "missing", "MissingAnnotationLoss", "pixel",
@@ -167,7 +120,7 @@ _RECORDS = (
         "-log p_t, without the background pixels whose argmax is a class that is not labelled in the image",
         PIXEL, "none: described here",
         "some objects of some images were never annotated",
-        pixel.missing_annotation, tasks=("binary", "multiclass"), own_weights=True,
+        selection.missing_annotation, prepare=selection.annotated_classes, tasks=("binary", "multiclass"), own_weights=True,
     ),
     Record(
         "dice", "DiceLoss", "region", "soft Dice: overlap of prediction and target",
@@ -222,8 +175,8 @@ _RECORDS = (
             CLASS_WEIGHT, *REGION[1:2], *DOOR,
         ),
         "Yu & Blaschko 2015; Berman 2018",
-        "fine-tuning a trained binary network for IoU", lovasz.lovasz_hinge,
-        tasks=("binary", "multilabel"), hard_targets=True,
+        "fine-tuning a trained binary network for IoU", lovasz.lovasz,
+        prepare=lovasz.hinge_slopes, terms=lovasz.hinge_form, tasks=("binary", "multilabel"), hard_targets=True,
     ),
     Record(
         "lovasz", "LovaszSoftmaxLoss", "region", "Lovasz extension of the Jaccard loss on probability errors",
@@ -235,17 +188,19 @@ _RECORDS = (
             REGION[2], *DOOR,
         ),
         "Berman 2018, Eqs. 8-11",
-        "scored by IoU; as ce + 0.5*lovasz, or to fine-tune", lovasz.lovasz_softmax, range=UNIT, hard_targets=True,
+        "scored by IoU; as ce + 0.5*lovasz, or to fine-tune", lovasz.lovasz,
+        prepare=lovasz.softmax_slopes, terms=lovasz.softmax_form, range=UNIT, hard_targets=True,
     ),
 )  # fmt: skip
 
-CATALOGUE: Mapping[str, Record] = {record.name: record for record in _RECORDS}
+CATALOGUE: Mapping[str, Record] = {record.name: record for record in _RECORDS}  # of segmentation: those with tasks
+BOXES: Mapping[str, Record] = {record.name: record for record in BOX_RECORDS}
 ALIASES: Mapping[str, str] = {"iou": "jaccard"}
 
 
 def find(name: str) -> Record:
     """The record of a spec name, or a ValueError that suggests one."""
-    record = CATALOGUE.get(ALIASES.get(name, name))
+    record = CATALOGUE.get(ALIASES.get(name, name)) or BOXES.get(name)
     if record is None:
-        raise ValueError(f"there is no loss {name!r}{suggest(name, [*CATALOGUE, *ALIASES])}")
+        raise ValueError(f"there is no loss {name!r}{suggest(name, [*CATALOGUE, *ALIASES, *BOXES])}")
     return record

@@ -1,7 +1,11 @@
-"""The door: what comes in as logits, target and weight is checked, and opened as `Pixels`."""
+"""The door: what comes in as logits, target and weight is checked by shape (`receive`), then by value (`Batch.open`)."""
 
+import sys
 from collections.abc import Sequence
-from math import inf, prod
+from copy import copy
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
 
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import TASKS, Pixels
@@ -10,7 +14,127 @@ from lossmith.errors import must
 SOFT_SUM_TOLERANCE = 1e-2  # half-precision soft targets sum to 1 no better than this
 
 
-def open_pixels(
+class Content(NamedTuple):
+    """A target as numbers: class indices (N, P) or probabilities (N, K, P); which count, and how often."""
+
+    values: Array
+    valid: Array | None
+    weight: Array | None
+
+
+@dataclass
+class Batch:
+    """What came, right in shape and dtype and flattened; nobody has looked at the values.
+
+    scores: (N, K, P), logits or probabilities. target: (N, P) where it holds class indices of a multiclass task
+    (`indices`), else (N, K, P). weight: (N, 1, P) or (N, K, P), or None. hard: the target is of integers or bool.
+    """
+
+    xp: Namespace
+    task: str
+    space: tuple[int, ...]
+    scores: Array
+    target: Array
+    weight: Array | None
+    ignore_index: int | None
+    from_logits: bool
+    indices: bool
+    hard: bool
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether the classes of a multiclass task came as integers of the logits' shape."""
+        return self.task == "multiclass" and self.hard and not self.indices
+
+    def part(self, images: slice, pixels: slice) -> "Batch":
+        """Some pixels of some images."""
+        return self.holding(
+            self.scores[images, :, pixels],
+            self.target[images, ..., pixels],
+            None if self.weight is None else self.weight[images, :, pixels],
+        )
+
+    def holding(self, scores: Array, target: Array, weight: Array | None) -> "Batch":
+        """The same with other arrays."""
+        other = copy(self)
+        other.scores, other.target, other.weight = scores, target, weight
+        return other
+
+    def content(self, like: Array) -> Content:
+        """The target in numbers, 0 where it does not count; `like` has the dtype to compute in."""
+        xp, target = self.xp, self.target
+        if not self.hard:
+            values = xp.astype(xp.wide(target), like)
+        else:  # bytes and bools do as they are where they are only read as 0 and 1
+            plain = self.task != "multiclass" and self.ignore_index is None and self.weight is None
+            values = target if plain else xp.integers(target)
+        valid = None if self.ignore_index is None else values != self.ignore_index
+        weights = None
+        if self.weight is not None:
+            weights = xp.astype(self.weight, like)
+            counted = weights != 0
+            counted = counted[:, 0, :] if self.indices else counted
+            valid = counted if valid is None else valid & counted
+        if valid is None:
+            return Content(values, None, None)
+        mask = xp.astype(xp.expand_dims(valid, axis=1) if self.indices else valid, like)
+        weights = mask if weights is None else xp.where(mask > 0, weights, xp.zeros_like(mask))
+        return Content(xp.where(valid, values, xp.zeros_like(values)), valid, weights)
+
+    def open(self) -> Pixels:
+        """Look at the values: bad ones raise where they may be read, elsewhere they make the loss NaN."""
+        xp = self.xp
+        scores = xp.wide(self.scores)
+        channels = scores.shape[1]
+        values, valid, weight = self.content(scores)
+        if valid is not None:
+            keep = xp.expand_dims(valid, axis=1) if self.indices else valid
+            neutral = 0.0 if self.from_logits else 1.0 / max(channels, 2)
+            scores = xp.where(keep, scores, xp.zeros_like(scores) + neutral)
+        flaw = any_of(xp, self.flaws(scores, values, valid))
+        if self.indices and flaw is not None:  # maybe wrong labels: the value will be NaN, no index may point outside
+            inside = (values >= 0) & (values < channels)
+            values = xp.where(inside, values, xp.zeros_like(values))
+        labels = values if self.indices else xp.argmax(values, axis=1) if self.one_hot else None
+        return Pixels(
+            xp,
+            self.task,
+            self.space,
+            logits=scores if self.from_logits else None,
+            probs=None if self.from_logits else scores,
+            labels=labels,
+            target=None if self.indices else xp.astype(values, scores),
+            soft=not self.hard,
+            weight=weight,
+            flaw=flaw,
+        )
+
+    def _label_flaw(self, values: Array) -> Array | None:
+        xp = self.xp
+        top = self.scores.shape[1] - 1 if self.indices else 1
+        flaw = xp.outside(values, 0, top)
+        if flaw is True:
+            low, high = xp.extremes(values)
+            expected = f"class indices from 0 to {top}" if self.hard else "probabilities in [0, 1]"
+            also = "" if self.ignore_index is None else f" or ignore_index {self.ignore_index}"
+            raise ValueError(must("target", expected + also, low if low < 0 else high))
+        return None if flaw is False else flaw
+
+    def flaws(self, scores: Array, values: Array, valid: Array | None) -> list[Array | None]:
+        """Raise where the batch holds what it must not; unread flags where that cannot be seen."""
+        xp = self.xp
+        flaws = [self._label_flaw(values)]
+        if self.weight is not None:
+            message = "weight must be finite and >= 0 everywhere; got other values"
+            flaws.append(_found(xp, xp.outside(self.weight, 0, sys.float_info.max), message))
+        if self.task == "multiclass" and not self.indices:
+            flaws.append(_sum_flaw(xp, xp.astype(values, scores), valid, "target"))
+        if not self.from_logits:
+            flaws.append(_probability_flaw(xp, scores, self.task))
+        return flaws
+
+
+def receive(
     xp: Namespace,
     logits: Array,
     target: Array,
@@ -19,58 +143,43 @@ def open_pixels(
     task: str,
     ignore_index: int | None = None,
     from_logits: bool = True,
-) -> Pixels:
-    """Check a batch and open it as `Pixels`.
+) -> Batch:
+    """Check shapes and dtypes.
 
     Shapes: logits (N, C, *space), binary also (N, 1, *space) or (N, *space); target (N, *space) class indices, or soft
     / one-hot of the logits' shape; weight (N, *space), and for multilabel also the logits' shape. Which of them came
-    is told by shape and dtype, never by values. Where values may be read, bad ones raise; elsewhere (traces,
-    accelerators) they make the loss NaN.
+    is told by shape and dtype, never by values.
     """
     space, channels = _layout(logits, task)
     images = logits.shape[0]
     if xp.kind(logits) != "real":
         raise TypeError(must("logits", "floating point", str(logits.dtype)))
     _check_shapes(logits, target, weight, task, space)
-    cube = (images, channels, prod(space))
-    scores = xp.reshape(xp.wide(logits), cube)
-    hard = xp.kind(target) != "real"
+    pixels = prod(space)
+    kind = xp.kind(target)
     indices = task == "multiclass" and not _same(target.shape, logits.shape)
-    if indices and not hard:
+    if indices and kind not in ("bool", "integer"):
         raise TypeError(must("target", "class indices of an integer dtype", str(target.dtype)))
-    if xp.kind(target) == "other":
+    if kind == "other":
         raise TypeError(must("target", "of an integer, bool or floating dtype", str(target.dtype)))
-    values = xp.reshape(target, (images, cube[2]) if indices else cube)
-    values = xp.integers(values) if hard else xp.astype(xp.wide(values), scores)
-    valid, weights = _validity(xp, values, weight, task, ignore_index, indices, scores)
-    if valid is not None:
-        keep = xp.expand_dims(valid, axis=1) if indices else valid
-        values = xp.where(valid, values, xp.zeros_like(values))
-        scores = xp.where(keep, scores, xp.zeros_like(scores) + (0.0 if from_logits else 1.0 / max(channels, 2)))
-    unread = _label_flaw(xp, values, channels if indices else 2, hard, ignore_index)
-    flaws = [unread]
-    if task == "multiclass" and not indices:
-        flaws.append(_sum_flaw(xp, xp.astype(values, scores), valid, "target"))
-    if not from_logits:
-        flaws.append(_probability_flaw(xp, scores, task))
-    if weights is not None and weight is not None:
-        wrong = ~(weights >= 0) | (weights == inf)
-        flaws.append(_found(xp, xp.any(wrong), "weight must be finite and >= 0 everywhere; got other values"))
-    open_flaws = [flaw for flaw in flaws if flaw is not None]
-    if indices and unread is not None:  # the labels may be wrong: the value will be NaN, but no index may point outside
-        inside = (values >= 0) & (values < channels)
-        values = xp.where(inside, values, xp.zeros_like(values))
-    return Pixels(
+    if ignore_index is not None and task == "multiclass" and not indices:
+        raise ValueError(
+            f"ignore_index must be None for a target of the logits' shape; got {ignore_index}; give such pixels weight 0"
+        )
+    if weight is not None:
+        per_channel = prod(weight.shape) == images * channels * pixels
+        weight = xp.reshape(weight, (images, channels if per_channel else 1, pixels))
+    return Batch(
         xp,
         task,
         space,
-        logits=scores if from_logits else None,
-        probs=None if from_logits else scores,
-        labels=values if indices else None,
-        target=None if indices else xp.astype(values, scores),
-        soft=not hard,
-        weight=weights,
-        flaw=xp.any(xp.stack(open_flaws)) if open_flaws else None,
+        scores=xp.reshape(logits, (images, channels, pixels)),
+        target=xp.reshape(target, (images, pixels) if indices else (images, channels, pixels)),
+        weight=weight,
+        ignore_index=ignore_index,
+        from_logits=from_logits,
+        indices=indices,
+        hard=kind != "real",
     )
 
 
@@ -110,66 +219,24 @@ def _same(one: Sequence[int], other: Sequence[int]) -> bool:
     return len(one) == len(other) and tuple(one) == tuple(other)
 
 
-def _validity(
-    xp: Namespace,
-    values: Array,
-    weight: Array | None,
-    task: str,
-    ignore_index: int | None,
-    indices: bool,
-    like: Array,
-) -> tuple[Array | None, Array | None]:
-    """Which items count (as a mask of `values`' shape or one that broadcasts to it), and how often."""
-    valid = None
-    if ignore_index is not None:
-        if task == "multiclass" and not indices:
-            raise ValueError(
-                f"ignore_index must be None for a target of the logits' shape; got {ignore_index}; "
-                "give such pixels weight 0"
-            )
-        valid = values != ignore_index
-    weights = None
-    if weight is not None:
-        images, channels, pixels = like.shape
-        per_channel = prod(weight.shape) == prod(like.shape)
-        weights = xp.reshape(xp.astype(weight, like), (images, channels if per_channel else 1, pixels))
-        counted = weights != 0
-        counted = xp.reshape(counted, (images, pixels)) if indices else counted
-        valid = counted if valid is None else valid & counted
-    if valid is None:
-        return None, None
-    mask = xp.astype(xp.expand_dims(valid, axis=1) if indices else valid, like)
-    return valid, mask if weights is None else xp.where(mask > 0, weights, xp.zeros_like(mask))
+def any_of(xp: Namespace, flaws: Sequence[Array | None]) -> Array | None:
+    """One flag for those that could not be read, or None."""
+    unread = [flaw for flaw in flaws if flaw is not None]
+    return xp.any(xp.stack(unread)) if unread else None
 
 
-def _found(xp: Namespace, flaw: Array, message: str) -> Array | None:
+def _found(xp: Namespace, flaw: bool | Array, message: str) -> Array | None:
     """Raise where the flag can be read and is up; the flag itself where it cannot; None where all is well."""
-    seen = xp.read(flaw)
+    seen = flaw if isinstance(flaw, bool) else xp.read(flaw)
     if seen:
         raise ValueError(message)
-    return flaw if seen is None else None
-
-
-def _label_flaw(xp: Namespace, values: Array, classes: int, hard: bool, ignore_index: int | None) -> Array | None:
-    top = classes - 1 if hard else 1
-    outside = (values < 0) | (values > top)
-    flaw = xp.any(outside)
-    seen = xp.read(flaw)
-    if seen:
-        low, high = xp.extremes(xp.where(outside, values, xp.zeros_like(values)))
-        expected = f"class indices from 0 to {top}" if hard else "probabilities in [0, 1]"
-        also = "" if ignore_index is None else f" or ignore_index {ignore_index}"
-        raise ValueError(must("target", expected + also, low if low < 0 else high))
     return flaw if seen is None else None
 
 
 def _probability_flaw(xp: Namespace, p: Array, task: str) -> Array | None:
     message = "logits must hold probabilities in [0, 1] when from_logits=False; got values outside"
     flaw = _found(xp, xp.any((p < 0) | (p > 1)), message)
-    if task == "multiclass":
-        total = _sum_flaw(xp, p, None, "logits")
-        flaw = total if flaw is None else flaw if total is None else flaw | total
-    return flaw
+    return any_of(xp, [flaw, _sum_flaw(xp, p, None, "logits")]) if task == "multiclass" else flaw
 
 
 def _sum_flaw(xp: Namespace, p: Array, valid: Array | None, name: str) -> Array | None:

@@ -153,6 +153,39 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Size:
+    """Width and height."""
+
+    def __str__(self) -> str:
+        return "(width, height), two numbers in (0, inf)"
+
+    def check(self, name: str, value: object) -> None:
+        """Raise where `value` is no such pair."""
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise TypeError(must(name, str(self), value))
+        for number in value:
+            Interval(0.0, math.inf, low_open=True).check(name, number)
+
+
+@dataclass(frozen=True)
+class Group:
+    """None, "world", or a process group of torch."""
+
+    def __str__(self) -> str:
+        return "None, 'world' or a torch.distributed.ProcessGroup"
+
+    def check(self, name: str, value: object) -> None:
+        """Raise where `value` is none of these."""
+        if value is None or value == "world":
+            return
+        if isinstance(value, str):
+            raise ValueError(must(name, str(self), value))
+        kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__}
+        if not any(kind.startswith("torch.") and kind.endswith(".ProcessGroup") for kind in kinds):
+            raise TypeError(must(name, str(self), value))
+
+
+@dataclass(frozen=True)
 class Anything:
     """What the loss itself checks (another loss, class counts)."""
 

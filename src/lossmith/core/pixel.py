@@ -4,13 +4,14 @@ A definition returns `Terms`: the loss of each pixel, the weight that the mean d
 pixels itself, how often each counts.
 """
 
+import math
 from collections.abc import Callable
-from math import log
+from dataclasses import dataclass
 
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels, check_class_weight
 from lossmith.core.reduce import Terms
-from lossmith.core.stable import divide, power
+from lossmith.core.stable import divide, power, power_slope
 from lossmith.errors import must
 
 PixelDefinition = Callable[[Pixels], Terms]
@@ -29,7 +30,7 @@ def cross_entropy(px: Pixels, *, label_smoothing: float = 0.0, class_weight: Arr
 
 def _cross_entropy(px: Pixels, tables: Tables, label_smoothing: float = 0.0) -> Terms:
     xp = px.xp
-    loss = px.expect(lambda log_p: -log_p, *tables)
+    loss = -px.expect(None, *tables)
     if label_smoothing > 0:
         hit, miss = (1.0 if w is None else xp.reshape(w, (1, -1, 1)) for w in tables)
         if px.task == "multiclass":
@@ -40,10 +41,26 @@ def _cross_entropy(px: Pixels, tables: Tables, label_smoothing: float = 0.0) -> 
     return Terms(loss, _weights(px, tables))
 
 
-def weighted_cross_entropy(
+def likelihood(
+    px: Pixels, reduction: str, *, label_smoothing: float = 0.0, class_weight: Array | None = None
+) -> tuple[str, ...]:
+    """The sums that cross-entropy is a formula of: none where it has weights, soft targets, or a map to give."""
+    if label_smoothing or class_weight is not None or px.soft or not px.from_logits or reduction == "none":
+        return ()
+    return ("L", "N")
+
+
+def weighted_cross_entropy(px: Pixels, *, weights: Array) -> Terms:
+    """Cross-entropy with the class weights of `class_balance`: (C,), for sigmoid tasks (K, 2)."""
+    if px.task == "multiclass":
+        return _cross_entropy(px, (weights, weights))
+    return _cross_entropy(px, (weights[:, 1], weights[:, 0]))
+
+
+def class_balance(
     px: Pixels, *, balance: str = "batch", lam: float = 1.0, beta: float = 0.9999, counts: Array | None = None
-) -> Terms:
-    """Cross-entropy whose class weights come from class counts: of the data (`counts`), else of this batch.
+) -> dict[str, Array]:
+    """The class weights from class counts: of the data (`counts`), else of this batch.
 
     `counts` holds per class (pixels of the class, pixels of the images that contain it): (C, 2); for sigmoid tasks
     the classes are background and foreground of each channel: (K, 2, 2). "batch" always counts the batch.
@@ -59,9 +76,7 @@ def weighted_cross_entropy(
         counts = px.xp.astype(counts, px.like)
         pixels, hosts = counts[..., 0], counts[..., 1]
     weights = balanced_weights(px.xp, pixels, hosts, balance=balance, lam=lam, beta=beta)
-    if px.task == "multiclass":
-        return _cross_entropy(px, (weights, weights))
-    return _cross_entropy(px, (weights[:, 1], weights[:, 0]))
+    return {"weights": px.xp.astype(weights, px.like)}
 
 
 def batch_counts(px: Pixels) -> tuple[Array, Array]:
@@ -71,7 +86,8 @@ def batch_counts(px: Pixels) -> tuple[Array, Array]:
     N = px.statistic("N") + xp.zeros_like(T)
     if px.task != "multiclass":
         T, N = xp.stack([N - T, T], axis=2), xp.stack([N, N], axis=2)
-    return xp.sum(T, axis=0), xp.sum(xp.where(T > 0, N, xp.zeros_like(N)), axis=0)
+    pixels, hosts = px.everywhere(xp.sum(T, axis=0), xp.sum(xp.where(T > 0, N, xp.zeros_like(N)), axis=0))
+    return pixels, hosts
 
 
 def balanced_weights(
@@ -99,10 +115,12 @@ def balanced_weights(
         frequency = n / xp.where(present, hosts, xp.ones_like(hosts))
         weights = _median(xp, frequency, present) / frequency
     else:
-        weights = 1.0 / -xp.expm1(n * log(beta))
+        weights = 1.0 / -xp.expm1(n * math.log(beta))
     known = xp.where(present, weights, xp.zeros_like(weights))
     weights = xp.where(present, weights, xp.amax(known, axis=-1, keepdims=True) + xp.zeros_like(known))
-    return C * weights / xp.sum(weights, axis=-1, keepdims=True) if balance == "effective_number" else weights
+    if balance != "effective_number":
+        return weights
+    return divide(xp, C * weights, xp.sum(weights, axis=-1, keepdims=True) + xp.zeros_like(weights))
 
 
 def _median(xp: Namespace, values: Array, valid: Array) -> Array:
@@ -113,6 +131,23 @@ def _median(xp: Namespace, values: Array, valid: Array) -> Array:
     n = xp.sum(xp.integers(valid), axis=-1, keepdims=True)
     middle = xp.concat([xp.maximum(n - 1, 0) // 2, n // 2], axis=-1)
     return xp.sum(xp.take_along_axis(ascending, middle, axis=-1), axis=-1, keepdims=True) / 2.0
+
+
+@dataclass(frozen=True)
+class Focusing:
+    """-(1 - p)^gamma log p as a function of log p."""
+
+    xp: Namespace
+    gamma: float
+
+    def __call__(self, log_p: Array) -> Array:
+        return -power(self.xp, -self.xp.expm1(log_p), self.gamma) * log_p
+
+    def slope(self, log_p: Array) -> Array:
+        """gamma p (1 - p)^(gamma - 1) log p - (1 - p)^gamma."""
+        p = self.xp.exp(log_p)
+        rest = 1.0 - p
+        return self.gamma * power_slope(self.xp, rest, self.gamma) * p * log_p - power(self.xp, rest, self.gamma)
 
 
 def focal(
@@ -127,9 +162,9 @@ def focal(
 
     A scalar alpha weighs foreground, 1 - alpha background (class 0): so a binary problem and its two-class form agree.
     """
-    xp, tables = px.xp, _tables(px, class_weight)
+    tables = _tables(px, class_weight)
     hit, miss = (_product(a, b) for a, b in zip(tables, _alpha_tables(px, alpha), strict=True))
-    loss = px.expect(lambda log_p: -power(xp, -xp.expm1(log_p), gamma) * log_p, hit, miss)
+    loss = px.expect(Focusing(px.xp, gamma), hit, miss)
     weight = _weights(px, tables)
     if normalize == "positives":
         positive = foreground(px)
@@ -165,65 +200,6 @@ def _distance(px: Pixels, distance: Array, foreground_weight: float, class_weigh
         extra = 1.0 + (foreground_weight - 1.0) * foreground(px)
         weight = extra if weight is None else weight * extra
     return Terms(distance if weight is None else weight * distance, weight)
-
-
-def top_k(px: Pixels, *, base: PixelDefinition, k: float = 0.1) -> Terms:
-    """The worst fraction k of the batch's pixels by `base`'s loss, ties sharing what is left.
-
-    The mean over them is the conditional value at risk of the pixel losses (Rockafellar & Uryasev 2000).
-    """
-    terms = base(px)
-    count = _counts(px, terms.loss)
-    return terms._replace(times=hardest(px.xp, terms.loss, count, k * px.xp.sum(count)))
-
-
-def ohem(px: Pixels, *, base: PixelDefinition, threshold: float = 0.7, min_kept: int = 10_000) -> Terms:
-    """All pixels with p_t below `threshold`, and at least the `min_kept` with the lowest p_t."""
-    xp = px.xp
-    terms = base(px)
-    truth = xp.stop_gradient(px.true_probability())
-    count = _counts(px, truth)
-    budget = xp.where(xp.sum(count) < min_kept, xp.sum(count), xp.constant(float(min_kept), truth))
-    kept = hardest(xp, -truth, count, budget)
-    return terms._replace(times=xp.where(truth < threshold, count, kept))
-
-
-def hardest(xp: Namespace, score: Array, count: Array, budget: Array) -> Array:
-    """How often each pixel counts when the `budget` highest scores are kept; equal scores share alike."""
-    score = xp.stop_gradient(xp.reshape(score, (-1,)))
-    flat = xp.reshape(count, (-1,))
-    if score.shape[0] == 0:
-        return count
-    order = xp.argsort_descending(score)
-    filled = xp.cumulative_sum(xp.take_along_axis(flat, order, axis=0), axis=0)
-    last = xp.sum(xp.integers(filled < budget))
-    last = xp.where(last < score.shape[0], last, xp.zeros_like(last) + score.shape[0] - 1)
-    bar = xp.take_along_axis(score, xp.take_along_axis(order, xp.reshape(last, (1,)), axis=0), axis=0)
-    above, level = (score > bar) | (score != score), score == bar  # a NaN is kept, and seen
-    none = xp.zeros_like(flat)
-    left = budget - xp.sum(xp.where(above, flat, none))
-    share = divide(xp, left, xp.sum(xp.where(level, flat, none)))
-    return xp.reshape(xp.where(above, flat, xp.where(level, flat * share, none)), count.shape)
-
-
-def missing_annotation(px: Pixels, *, class_weight: Array | None = None) -> Terms:
-    """Cross-entropy that forgives background where an object without annotation is predicted.
-
-    For every image and class c > 0 with no labelled pixel there, background pixels whose argmax is c count 0.
-    """
-    xp = px.xp
-    terms = cross_entropy(px, class_weight=class_weight)
-    present = px.statistic("T") > 0
-    if px.task == "binary":
-        predicted, background = px.logits > 0, px.target == 0
-        forgiven = predicted & background & ~xp.expand_dims(present, axis=2)
-    else:
-        predicted = xp.argmax(px.logits, axis=1)
-        known = xp.take_along_axis(xp.integers(present), predicted, axis=1) > 0
-        truth = xp.argmax(px.target, axis=1) if px.labels is None else px.labels
-        forgiven = xp.expand_dims((predicted > 0) & (truth == 0) & ~known, axis=1)
-    count = _counts(px, terms.loss)
-    return terms._replace(times=xp.where(forgiven, xp.zeros_like(count), count))
 
 
 def foreground(px: Pixels) -> Array:
@@ -270,9 +246,3 @@ def _alpha_tables(px: Pixels, alpha: float | Array | None) -> Tables:
 
 def _product(a: Array | None, b: Array | None) -> Array | None:
     return b if a is None else a if b is None else a * b
-
-
-def _counts(px: Pixels, like: Array) -> Array:
-    """How often each pixel counts before a loss chooses among them."""
-    ones = px.xp.ones_like(like)
-    return ones if px.weight is None else px.weight * ones

@@ -4,6 +4,7 @@ Items are pixels (pixel losses; elements for multilabel), or (image, class) pair
 Without weights the mean of "none" is "mean"; with them "none" shows weight times value, as "sum" adds it up.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lossmith.core.namespaces import Array
@@ -14,7 +15,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 class Terms(NamedTuple):
-    """Per-pixel terms, each (N, k, P) with k = 1, or K for multilabel.
+    """Per-pixel terms, each (N, k, P) with k = 1, or K for sigmoid tasks.
 
     `loss` already holds the factor `weight` of its pixel (a class weight, say), which the mean divides by; `times`
     says how often the pixel counts, in place of the batch's own weight.
@@ -25,19 +26,41 @@ class Terms(NamedTuple):
     times: Array | None = None
 
 
-def reduce_pixels(px: Pixels, terms: Terms, reduction: str) -> Array:
-    """Reduce per-pixel terms."""
+def add_pixels(px: Pixels, terms: Terms, reduction: str) -> dict[str, Array]:
+    """What a block gives to the reduction: sums over its pixels, or for "none" the terms themselves."""
     xp, (loss, weight, times) = px.xp, terms
     count = px.weight if times is None else times
+    counted = loss if count is None else _times(px, count, loss)
     if reduction == "none":
-        return px.flagged(px.in_space(loss if count is None else _times(px, count, loss)))
-    total = xp.sum(loss if count is None else _times(px, count, loss))
+        return {"map": counted}
+    sums = {"loss": xp.sum(counted, axis=2)}
+    if reduction == "mean" and not (weight is None and count is None):
+        weight = xp.ones_like(loss) if weight is None else weight + xp.zeros_like(loss)
+        sums["weight"] = xp.sum(weight if count is None else weight * count, axis=2)
+    return sums
+
+
+def reduce_pixels(px: Pixels, sums: Mapping[str, Array], reduction: str) -> Array:
+    """The reduced value from what the blocks gave."""
+    xp = px.xp
+    if reduction == "none":
+        return px.flagged(px.in_space(sums["map"]))
+    total = xp.sum(sums["loss"])
     if reduction == "sum":
-        return px.flagged(total)
-    weight = xp.ones_like(loss) if weight is None else weight
-    weights = xp.sum((weight if count is None else weight * count) + xp.zeros_like(loss))
-    # Where nothing counts the sum is 0 already; dividing it by 1 keeps the graph intact.
-    return px.flagged(total / xp.where(weights > 0, weights, xp.ones_like(weights)))
+        return px.flagged(*px.everywhere(total))
+    if "weight" in sums:
+        count = xp.sum(sums["weight"])
+    else:
+        count = px.images * px.pixels * (1 if px.task == "multiclass" else px.channels)
+    return px.flagged(_mean(px, *px.everywhere(total, count)))
+
+
+def _mean(px: Pixels, total: Array, count: Array | int) -> Array:
+    """total / count; 0 where nothing counts."""
+    if hasattr(count, "shape"):
+        # Where nothing counts the sum is 0 already; dividing it by 1 keeps the graph intact.
+        return divide(px.xp, total, count, otherwise=None)
+    return total / (count or 1)
 
 
 def _times(px: Pixels, count: Array, loss: Array) -> Array:
@@ -45,11 +68,15 @@ def _times(px: Pixels, count: Array, loss: Array) -> Array:
     return px.xp.where(count == 0, px.xp.zeros_like(loss), count * loss)
 
 
-def reduce_items(px: Pixels, value: Array, weight: Array, reduction: str, *, pooled: bool) -> Array:
-    """Reduce the values (n, k) of a region loss's items; `weight` 0 leaves an item out."""
+def reduce_items(px: Pixels, value: Array, weight: Array | None, reduction: str, *, pooled: bool) -> Array:
+    """Reduce the values (n, k) of a region loss's items; `weight` 0 leaves an item out, None counts all alike."""
     xp = px.xp
-    weighted = weight * value
+    weighted = value if weight is None else weight * value
     if reduction == "none":
         return px.flagged(xp.reshape(weighted, weighted.shape[1:]) if pooled else weighted)
     total = xp.sum(weighted)
-    return px.flagged(total if reduction == "sum" else divide(xp, total, xp.sum(weight)))
+    count = value.shape[0] * value.shape[1] if weight is None else xp.sum(weight)
+    if reduction == "sum":
+        return px.flagged(*((total,) if pooled else px.everywhere(total)))
+    # What is pooled is the same in every process already.
+    return px.flagged(_mean(px, *((total, count) if pooled else px.everywhere(total, count))))

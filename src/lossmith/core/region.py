@@ -7,7 +7,7 @@ A class without target pixels is handled in one place for all of them, `region_l
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lossmith.core.namespaces import Array, Namespace
@@ -20,73 +20,81 @@ POOLS = ("image", "batch")
 EMPTIES = ("area", "smooth", "skip")
 LOG_2 = math.log(2.0)
 
-
-@dataclass(frozen=True)
-class Sums:
-    """The statistics of a batch, each (n, K), pooled as asked; `counted` is 1 for the items that count, else 0."""
-
-    px: Pixels
-    pool: str
-    counted: Array | None = None
-
-    @property
-    def xp(self) -> Namespace:
-        """The namespace of the arrays."""
-        return self.px.xp
-
-    def __getattr__(self, name: str) -> Array:
-        total = self.px.statistic(name)
-        return self.xp.sum(total, axis=0, keepdims=True) if self.pool == "batch" else total
-
-    def log_overlap(self, *, product: bool = False) -> Array:
-        """log I (with `product` log of sum w p t), also where it underflows."""
-        total = self.px.log_overlap(product=product)
-        if self.pool == "image":
-            return total
-        return self.xp.expand_dims(log_sum_exp(self.xp, total, axis=0), axis=0)
-
-
-class TwoClassSums(Sums):
-    """The sums of background and foreground of a binary task, (n, 2)."""
-
-    def __getattr__(self, name: str) -> Array:
-        own, N = super().__getattr__(name), super().__getattr__("N")
-        if name == "I":
-            rest = N - super().__getattr__("P") - super().__getattr__("T") + own
-        else:
-            rest = own if name == "N" else N - own
-        return self.xp.concat([rest, own], axis=1)
-
-
 Formula = Callable[..., Array]
 
 
+@dataclass(frozen=True)
+class Sums:
+    """The statistics of a batch by name, each (n, K).
+
+    counted: how much an item counts, None: all alike. full: every item is known to have target pixels.
+    """
+
+    xp: Namespace
+    known: Mapping[str, Array]
+    counted: Array | None = None
+    full: bool = False
+
+    def __getattr__(self, name: str) -> Array:
+        return self.known[name]
+
+    def log(self, name: str) -> Array:
+        """log of a sum, also where that underflows."""
+        return self.known[f"log {name}"]
+
+
+def takes(names: Callable[..., Sequence[str]]) -> Callable[[Formula], Formula]:
+    """Say which sums a formula needs beside N, P and T, given its options."""
+
+    def declare(formula: Formula) -> Formula:
+        formula.names = names  # type: ignore[attr-defined]
+        return formula
+
+    return declare
+
+
+def names_of(formula: Formula, parameters: Mapping[str, object]) -> tuple[str, ...]:
+    """The statistics that `region_loss` needs for a formula with these parameters."""
+    return ("N", "P", "T", *formula.names(**parameters))  # type: ignore[attr-defined]
+
+
+def _overlap(squared: bool = False, log: bool = False, **_: object) -> Sequence[str]:
+    overlap = "PT" if squared else "I"
+    return [f"log {overlap}" if log else overlap, *(["PP", "TT"] if squared else [])]
+
+
+@takes(_overlap)
 def dice(S: Sums, *, smooth: float = 0.0, squared: bool = False, log: bool = False) -> Array:
     """1 - (2 I + s) / (P + T + s); squared: 1 - (2 sum p t + s) / (sum p^2 + sum t^2 + s); log: -log of the ratio."""
-    size = (S.PP + S.TT if squared else S.P + S.T) + smooth
+    size = _plus(S.PP + S.TT if squared else S.P + S.T, smooth)
     if log:
-        return _minus_log_index(S.xp, S.log_overlap(product=squared) + LOG_2, size, smooth)
-    return _index_loss(S.xp, 2.0 * (S.PT if squared else S.I) + smooth, size)
+        return _minus_log_index(S.xp, S.log("PT" if squared else "I") + LOG_2, size, smooth)
+    return _index_loss(S, _plus(2.0 * (S.PT if squared else S.I), smooth), size)
 
 
+@takes(lambda log=False, **_: ["I", "log I"] if log else ["I"])
 def jaccard(S: Sums, *, smooth: float = 0.0, log: bool = False) -> Array:
     """1 - (I + s) / (P + T - I + s); log: -log of the ratio."""
-    size = S.P + S.T - S.I + smooth
-    return _minus_log_index(S.xp, S.log_overlap(), size, smooth) if log else _index_loss(S.xp, S.I + smooth, size)
+    size = _plus(S.P + S.T - S.I, smooth)
+    return _minus_log_index(S.xp, S.log("I"), size, smooth) if log else _index_loss(S, _plus(S.I, smooth), size)
 
 
+@takes(lambda **_: ["I"])
 def tversky(S: Sums, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0.0) -> Array:
     """1 - (I + s) / (I + alpha FP + beta FN + s), FP = P - I, FN = T - I."""
     I = S.I
-    return _index_loss(S.xp, I + smooth, I + alpha * (S.P - I) + beta * (S.T - I) + smooth)
+    size = _plus(I + alpha * (S.P - I) + beta * (S.T - I), smooth)
+    return _index_loss(S if alpha > 0 and beta > 0 else replace(S, full=False), _plus(I, smooth), size)
 
 
+@takes(lambda **_: ["I"])
 def focal_tversky(S: Sums, *, alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75, smooth: float = 0.0) -> Array:
     """(1 - TI)^gamma for each class, TI the Tversky index."""
     loss = tversky(S, alpha=alpha, beta=beta, smooth=smooth)
     return power(S.xp, S.xp.maximum(loss, 0.0), gamma)
 
 
+@takes(lambda **_: ["I"])
 def generalized_dice(S: Sums, *, weighting: str = "square", smooth: float = 0.0) -> Array:
     """1 - (2 sum_c w_c I_c + s) / (sum_c w_c (P_c + T_c) + s), w_c = 1/T_c^2, 1/T_c or 1: one value for all classes.
 
@@ -104,12 +112,16 @@ def generalized_dice(S: Sums, *, weighting: str = "square", smooth: float = 0.0)
     w = counted * {"square": ratio**2, "simple": ratio, "uniform": xp.ones_like(ratio)}[weighting]
     numerator = 2.0 * xp.sum(w * I, axis=1, keepdims=True) + smooth
     denominator = xp.sum(w * (P + T), axis=1, keepdims=True) + smooth
-    return _index_loss(xp, numerator, denominator)
+    return _index_loss(S, numerator, denominator)
 
 
-def _index_loss(xp: Namespace, overlap: Array, size: Array) -> Array:
+def _plus(x: Array, smooth: float) -> Array:
+    return x + smooth if smooth else x
+
+
+def _index_loss(S: Sums, overlap: Array, size: Array) -> Array:
     """1 - overlap / size; 0 where both are empty."""
-    return 1.0 - divide(xp, overlap, size, otherwise=1.0)
+    return 1.0 - divide(S.xp, overlap, size, otherwise=1.0, positive=S.full)
 
 
 def _minus_log_index(xp: Namespace, log_overlap: Array, size: Array, smooth: float) -> Array:
@@ -120,6 +132,8 @@ def _minus_log_index(xp: Namespace, log_overlap: Array, size: Array, smooth: flo
 
 def region_loss(
     px: Pixels,
+    sums: Mapping[str, Array],
+    names: Sequence[str],
     formula: Formula,
     *,
     reduction: str = "mean",
@@ -130,43 +144,89 @@ def region_loss(
     joint: bool = False,
     **parameters: object,
 ) -> Array:
-    """Reduce `formula(sums, **parameters)` over images and classes.
+    """Reduce `formula(sums, **parameters)` over images and classes; `names` are the statistics it takes.
 
     pool: sums by image, or over the batch. classes: "all", those "present" in the item's target, or indices.
-    empty: an item
-    without target pixels costs the mean probability of its class ("area"), what the formula says ("smooth"),
-    or is left out ("skip"). joint: the formula has already put the classes together, (n, 1).
+    empty: an item without target pixels costs the mean probability of its class ("area"), what the formula says
+    ("smooth"), or is left out ("skip"). joint: the formula has already put the classes together, (n, 1).
     """
     xp = px.xp
-    sums = TwoClassSums(px, pool) if joint and px.task == "binary" else Sums(px, pool)
-    T, P = sums.T, sums.P
-    N = sums.N + xp.zeros_like(T)
-    counted = _chosen(xp, classes, T) * xp.astype(N != 0, T)
-    if class_weight is not None:
-        check_class_weight(class_weight, px.channels)
-        counted = counted * xp.reshape(xp.astype(class_weight, T), (1, -1))
-    value = formula(replace(sums, counted=counted), **parameters)
-    if joint:
-        chosen = xp.astype(counted > 0, T)
-        T, P, N = (xp.sum(total * chosen, axis=1, keepdims=True) for total in (T, P, N))
-        counted = xp.astype(xp.sum(chosen, axis=1, keepdims=True) > 0, T)
+    known = _pooled(px, sums, names, pool)
+    if joint and px.task == "binary":
+        known = _two_classes(xp, known, names)
+    T = known["T"]
+    counted = _counted(px, known, classes, class_weight)
     vacant = T <= 0
-    if empty == "area":
-        value = xp.where(vacant, divide(xp, P, N), value)
-    elif empty == "skip":
-        counted = xp.where(vacant, xp.zeros_like(counted), counted)
-    value = xp.where(counted > 0, value, xp.zeros_like(value))
+    full = xp.read(xp.any(vacant)) is False
+    value = formula(Sums(xp, known, counted, full), **parameters)
+    if joint and not (full and counted is None):
+        counted = xp.ones_like(T) if counted is None else counted
+        chosen = xp.astype(counted > 0, T)
+        area = (known["P"], known["N"] + xp.zeros_like(T))
+        T, P, N = (xp.sum(total * chosen, axis=1, keepdims=True) for total in (T, *area))
+        known, vacant = {"P": P, "N": N}, T <= 0
+        counted = xp.astype(xp.sum(chosen, axis=1, keepdims=True) > 0, T)
+    if empty != "smooth" and not full:
+        value, counted = _vacant(xp, value, counted, vacant, known, empty)
+    if counted is not None:
+        value = xp.where(counted > 0, value, xp.zeros_like(value))
     if joint and reduction == "none":
-        value, counted = value[:, 0], counted[:, 0]
+        value = value[:, 0]
         return px.flagged(value[0] if pool == "batch" else value)
     return reduce_items(px, value, counted, reduction, pooled=pool == "batch")
 
 
-def _chosen(xp: Namespace, classes: str | Sequence[int], T: Array) -> Array:
-    """1 for the items of the classes that count, else 0."""
-    if isinstance(classes, str):
-        return xp.astype(T > 0, T) if classes == "present" else xp.ones_like(T)
-    K = T.shape[1]
-    if any(not 0 <= c < K for c in classes):
-        raise ValueError(must("classes", f"indices from 0 to {K - 1}", list(classes)))
-    return xp.constant([float(c in classes) for c in range(K)], T) + xp.zeros_like(T)
+def _pooled(px: Pixels, sums: Mapping[str, Array], names: Sequence[str], pool: str) -> Mapping[str, Array]:
+    """The statistics of each item: of an image, or of the batch in all of its processes."""
+    xp, logs = px.xp, [name for name in names if name.startswith("log ")]
+    if pool == "image" and not logs:
+        return sums
+    known = {name: sums[name] for name in names if name not in logs}
+    if pool == "batch":
+        totals = px.everywhere(*(xp.sum(total, axis=0, keepdims=True) for total in known.values()))
+        known = dict(zip(known, totals, strict=True))
+    for name in logs:
+        total = log_sum_exp(xp, sums[name], axis=2)
+        if pool == "batch":
+            total = px.everywhere_log(xp.expand_dims(log_sum_exp(xp, total, axis=0), axis=0))
+        known[name] = xp.where(known["T"] > 0, total, xp.zeros_like(total) + math.log(xp.floor(px.like)))
+    return known
+
+
+def _two_classes(xp: Namespace, known: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    """The sums of background and foreground of a binary task, (n, 2)."""
+    N = known["N"]
+    rest = {name: N - known[name] for name in names} | {"N": N}
+    rest["I"] = N - known["P"] - known["T"] + known["I"]
+    return {name: xp.concat([rest[name], known[name]], axis=1) for name in names}
+
+
+def _counted(
+    px: Pixels, known: Mapping[str, Array], classes: str | Sequence[int], class_weight: Array | None
+) -> Array | None:
+    """How much each item counts: nothing without pixels, nothing outside of `classes`; None where all count alike."""
+    xp, T, factors = px.xp, known["T"], []
+    if px.weighted or px.images * px.pixels == 0:
+        factors.append(xp.astype(known["N"] + xp.zeros_like(T) != 0, T))
+    if classes == "present":
+        factors.append(xp.astype(T > 0, T))
+    elif classes != "all":
+        K = T.shape[1]
+        if any(not 0 <= c < K for c in classes):
+            raise ValueError(must("classes", f"indices from 0 to {K - 1}", list(classes)))
+        factors.append(xp.constant([float(c in classes) for c in range(K)], T) + xp.zeros_like(T))
+    if class_weight is not None:
+        check_class_weight(class_weight, px.channels)
+        factors.append(xp.reshape(xp.astype(class_weight, T), (1, -1)) + xp.zeros_like(T))
+    return math.prod(factors[1:], start=factors[0]) if factors else None
+
+
+def _vacant(
+    xp: Namespace, value: Array, counted: Array | None, vacant: Array, known: Mapping[str, Array], empty: str
+) -> tuple[Array, Array | None]:
+    """The rule for items without target pixels."""
+    if empty == "area":
+        P = known["P"]
+        return xp.where(vacant, divide(xp, P, known["N"] + xp.zeros_like(P)), value), counted
+    counted = xp.ones_like(value) if counted is None else counted
+    return value, xp.where(vacant, xp.zeros_like(counted), counted)

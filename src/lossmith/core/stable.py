@@ -5,11 +5,20 @@ from lossmith.core.namespaces import Array, Namespace
 POWER_FLOOR = 1e-16  # below float64's resolution of 1 - p, above which x**gamma has a finite slope
 
 
-def divide(xp: Namespace, numerator: Array, denominator: Array, otherwise: float = 0.0) -> Array:
-    """Numerator / denominator, and `otherwise` where the denominator is 0 or less; NaN stays NaN."""
+def divide(
+    xp: Namespace, numerator: Array, denominator: Array, otherwise: float | None = 0.0, *, positive: bool = False
+) -> Array:
+    """Numerator / denominator, and `otherwise` (None: the numerator) where the denominator is 0 or less; NaN stays.
+
+    positive: the denominator is known to be greater than 0.
+    """
+    if positive:
+        return numerator / denominator
     vacant = denominator <= 0
+    if xp.read(xp.any(vacant)) is False:
+        return numerator / denominator
     ratio = numerator / xp.where(vacant, xp.ones_like(denominator), denominator)
-    return xp.where(vacant, xp.zeros_like(ratio) + otherwise, ratio)
+    return ratio if otherwise is None else xp.where(vacant, xp.zeros_like(ratio) + otherwise, ratio)
 
 
 def power(xp: Namespace, x: Array, gamma: float) -> Array:
@@ -19,6 +28,17 @@ def power(xp: Namespace, x: Array, gamma: float) -> Array:
     if gamma == 1:
         return x
     return (x if gamma >= 2 else xp.maximum(x, POWER_FLOOR)) ** gamma
+
+
+def power_slope(xp: Namespace, x: Array, gamma: float) -> Array:
+    """The derivative of `power` by x, divided by gamma."""
+    if gamma in (0, 1):
+        return xp.ones_like(x)
+    if gamma == 2:
+        return x
+    if gamma > 2:
+        return x ** (gamma - 1)
+    return xp.where(x > POWER_FLOOR, xp.maximum(x, POWER_FLOOR) ** (gamma - 1), xp.zeros_like(x))
 
 
 def log_probability(xp: Namespace, p: Array) -> Array:

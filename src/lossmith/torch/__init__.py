@@ -1,5 +1,22 @@
 """Losses for PyTorch: ``from lossmith.torch import DiceLoss``."""
 
+from lossmith.torch.box import (
+    AlphaIoULoss,
+    BoxL1Loss,
+    BoxSmoothL1Loss,
+    CIoULoss,
+    DIoULoss,
+    EIoULoss,
+    FocalEIoULoss,
+    GIoULoss,
+    InnerIoULoss,
+    IoULoss,
+    MPDIoULoss,
+    NWDLoss,
+    SIoULoss,
+    WIoULoss,
+)
+from lossmith.torch.box_loss import BoxLoss
 from lossmith.torch.loss import Loss, SumLoss
 from lossmith.torch.parse import parse
 from lossmith.torch.pixel import (
@@ -25,23 +42,38 @@ from lossmith.torch.region import (
 from lossmith.torch.targets import class_counts, fit, unet_weight_map
 
 __all__ = [
+    "AlphaIoULoss",
+    "BoxL1Loss",
+    "BoxLoss",
+    "BoxSmoothL1Loss",
+    "CIoULoss",
     "CrossEntropyLoss",
+    "DIoULoss",
     "DiceLoss",
+    "EIoULoss",
+    "FocalEIoULoss",
     "FocalLoss",
     "FocalTverskyLoss",
+    "GIoULoss",
     "GeneralizedDiceLoss",
+    "InnerIoULoss",
+    "IoULoss",
     "JaccardLoss",
     "L1Loss",
     "Loss",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
+    "MPDIoULoss",
     "MSELoss",
     "MissingAnnotationLoss",
+    "NWDLoss",
     "OhemLoss",
+    "SIoULoss",
     "SmoothL1Loss",
     "SumLoss",
     "TopKLoss",
     "TverskyLoss",
+    "WIoULoss",
     "WeightedCrossEntropyLoss",
     "class_counts",
     "fit",

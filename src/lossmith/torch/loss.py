@@ -1,23 +1,28 @@
 """The base of every loss here, and sums of losses."""
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Literal, TypedDict
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lossmith.core.catalogue import Record, find
-from lossmith.core.door import open_pixels
-from lossmith.core.evaluate import evaluate
+from lossmith.core.door import Batch, receive
 from lossmith.core.namespaces.torch import xp
 from lossmith.core.parameters import PerClass
-from lossmith.core.pixels import TASKS, Pixels, Task
+from lossmith.core.pixels import TASKS, Task
 from lossmith.core.spec import Atom, Term
 from lossmith.errors import must
+from lossmith.torch import engine
+from lossmith.torch.arguments import Numbers as Numbers
+from lossmith.torch.arguments import distinct, factor, floating, plain, shortest, signature
+from lossmith.torch.distributed import group_of
 
-Numbers = Sequence[float] | np.ndarray | Tensor
+if TYPE_CHECKING:  # torch may be built without it
+    from torch.distributed import ProcessGroup
+
+OPENING = ("ignore_index", "from_logits", "process_group")  # settings that no definition takes
 
 
 class Door(TypedDict, total=False):
@@ -26,6 +31,7 @@ class Door(TypedDict, total=False):
     ignore_index: int | None
     reduction: Literal["mean", "sum", "none"]
     from_logits: bool
+    process_group: "ProcessGroup | Literal['world'] | None"
 
 
 class Loss(nn.Module):
@@ -43,7 +49,7 @@ class Loss(nn.Module):
         super().__init_subclass__(**kwargs)
         if name is not None:
             cls.record = find(name)
-            cls.__signature__ = _signature(cls.record)  # type: ignore[attr-defined]
+            cls.__signature__ = signature(cls.record)  # type: ignore[attr-defined]
             Loss.registry[name] = cls
 
     def __init__(self, task: Task, **parameters: Any) -> None:
@@ -53,7 +59,7 @@ class Loss(nn.Module):
         if task not in self.record.tasks:
             expected = " or ".join(repr(name) for name in self.record.tasks)
             raise ValueError(must(f"task of {self.record.name}", expected, task))
-        parameters = {name: _plain(value) for name, value in parameters.items()}
+        parameters = {name: plain(value) for name, value in parameters.items()}
         self.record.check(parameters)
         self.task = task
         self.settings: dict[str, Any] = {}
@@ -62,38 +68,37 @@ class Loss(nn.Module):
             if isinstance(value, nn.Module):
                 self.add_module(parameter.name, value)
             elif isinstance(parameter.legal, PerClass) and value is not None and not isinstance(value, int | float):
-                self.register_buffer(parameter.name, _floating(value))
+                self.register_buffer(parameter.name, floating(value))
             else:
                 self.settings[parameter.name] = tuple(value) if isinstance(value, list) else value
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss of a batch. See the class for shapes; `weight` says how often each pixel counts."""
-        return self.value(self.open(logits, target, weight))
+        return _values([self], self.receive(logits, target, weight))[0]
 
-    def open(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Pixels:
-        """Check the batch and open it; losses of a sum with the same `door` share what is opened."""
+    def receive(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Batch:
+        """Check the batch by shape; losses of a sum with the same `door` share it."""
         for name, value in (("logits", logits), ("target", target), ("weight", weight)):
             if not isinstance(value, Tensor) and (name != "weight" or value is not None):
                 raise TypeError(must(name, "a tensor", type(value).__name__))
         ignore_index, from_logits = self.door
-        return open_pixels(
-            xp, logits, target, weight, task=self.task, ignore_index=ignore_index, from_logits=from_logits
-        )
+        return receive(xp, logits, target, weight, task=self.task, ignore_index=ignore_index, from_logits=from_logits)
 
     @property
     def door(self) -> tuple[int | None, bool]:
         """What decides how a batch is opened."""
         return self.settings["ignore_index"], self.settings["from_logits"]
 
-    def value(self, px: Pixels) -> Tensor:
-        """The loss of an open batch."""
-        value: Tensor = evaluate(self.record, px, **self.arguments())
-        return value
-
     def arguments(self) -> dict[str, Any]:
         """The definition's keyword arguments: settings and buffers without the door's."""
-        chosen = {name: value for name, value in self.settings.items() if name not in ("ignore_index", "from_logits")}
-        return chosen | dict(self.named_buffers(recurse=False))
+        chosen = {name: value for name, value in self.settings.items() if name not in OPENING}
+        return chosen | self._buffers
+
+    @property
+    def learned(self) -> bool:
+        """Whether a gradient is asked for the numbers by class."""
+        own = any(buffer is not None and buffer.requires_grad for buffer in self._buffers.values())
+        return own or any(part.learned for part in self._modules.values() if isinstance(part, Loss))
 
     @property
     def atom(self) -> Atom:
@@ -108,17 +113,25 @@ class Loss(nn.Module):
                 if str(part.atom) != parameter.default:
                     written[name] = part.atom
             elif part is not None:
-                written[name] = _shortest(part)
+                written[name] = shortest(part)
         return Atom(self.record.name, written)
 
     @property
     def spec(self) -> str:
         """The loss in the spec language; ``parse(loss.spec, loss.task)`` makes it again."""
-        return str(self.atom)
+        return _spec([(1.0, self)])
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
-        return f"{self.spec}, task={self.task!r}"
+        return f"{self.atom}, task={self.task!r}"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Loss":
+        """A copy with the same process group: processes cannot be copied."""
+        other = type(self).__new__(type(self))
+        group = self.settings["process_group"]
+        memo |= {id(self): other, id(group): group}
+        other.__dict__.update(deepcopy(self.__dict__, memo))
+        return other
 
     def __add__(self, other: nn.Module) -> "SumLoss":
         return SumLoss([(1.0, self)]) + other
@@ -130,6 +143,18 @@ class Loss(nn.Module):
         return SumLoss([(1.0, self)]) * factor
 
     __rmul__ = __mul__
+
+
+def _values(losses: Sequence[Loss], batch: Batch) -> list[Tensor]:
+    """The values of losses with the same door, in one pass."""
+    learned = any(loss.learned for loss in losses)
+    asked = [(loss.record, loss.arguments()) for loss in losses]
+    group = group_of(losses[0].settings["process_group"])
+    if group is None:
+        return engine.values(batch, asked, learned=learned)
+    from lossmith.torch import eager
+
+    return eager.values(batch, asked, learned=learned, processes=group)
 
 
 class SumLoss(nn.Module):
@@ -158,37 +183,38 @@ class SumLoss(nn.Module):
         pairs = list(terms)
         if not pairs:
             raise ValueError(must("terms", "at least one (coefficient, loss)", pairs))
-        self.coefficients = tuple(_coefficient(coefficient) for coefficient, _ in pairs)
+        self.coefficients = tuple(factor(c) for c, _ in pairs)
         self.losses = nn.ModuleList(loss for _, loss in pairs)
         tasks = {loss.task for loss in self.losses if isinstance(loss, Loss)}
         if len(tasks) > 1:
             raise ValueError(must("the losses of a sum", "of one task", sorted(tasks)))
-        for option in ("from_logits", "reduction"):
+        for option in ("from_logits", "reduction", "process_group"):
             chosen = {loss.settings[option] for loss in self.losses if isinstance(loss, Loss)}
             if len(chosen) > 1:
-                raise ValueError(must(f"{option} of a sum's losses", "the same", sorted(chosen)))
-        self.names = _distinct(
+                raise ValueError(must(f"{option} of a sum's losses", "the same", sorted(chosen, key=str)))
+        self.names = distinct(
             [str(Term(c, _short(_atom_of(loss)))) for c, loss in zip(self.coefficients, self.losses, strict=True)]
         )
         self._last: dict[str, Tensor] = {}
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The weighted sum of the terms' values."""
-        opened: dict[tuple[int | None, bool], Pixels] = {}
-        values: list[Tensor] = []
-        for coefficient, loss in zip(self.coefficients, self.losses, strict=True):
+        doors: dict[tuple[object, ...], list[int]] = {}
+        found: dict[int, Tensor] = {}
+        for number, loss in enumerate(self.losses):
             if isinstance(loss, Loss):
-                if loss.door not in opened:
-                    opened[loss.door] = loss.open(logits, target, weight)
-                value = loss.value(opened[loss.door])
+                doors.setdefault(loss.door, []).append(number)
             elif weight is not None:
                 raise ValueError(must("weight", f"None in a sum with {type(loss).__name__}", tuple(weight.shape)))
             else:
-                value = loss(logits, target)
-            if values and value.shape != values[0].shape:
-                shapes = [tuple(values[0].shape), tuple(value.shape)]
-                raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
-            values.append(coefficient * value)
+                found[number] = loss(logits, target)
+        for numbers in doors.values():
+            losses = [loss for number in numbers if isinstance(loss := self.losses[number], Loss)]
+            found.update(zip(numbers, _values(losses, losses[0].receive(logits, target, weight)), strict=True))
+        shapes = [tuple(found[number].shape) for number in range(len(found))]
+        if len(set(shapes)) > 1:
+            raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
+        values = [found[number] if c == 1 else c * found[number] for number, c in enumerate(self.coefficients)]
         self._remember(values)
         total = values[0]
         for value in values[1:]:
@@ -203,7 +229,7 @@ class SumLoss(nn.Module):
             values[0].data_ptr()
         except RuntimeError:
             return
-        self._last = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
+        self.__dict__["_last"] = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
 
     @property
     def terms(self) -> dict[str, Tensor]:
@@ -219,11 +245,11 @@ class SumLoss(nn.Module):
     @property
     def spec(self) -> str:
         """The sum in the spec language."""
-        return " + ".join(str(Term(c, _atom_of(loss))) for c, loss in zip(self.coefficients, self.losses, strict=True))
+        return _spec(self._pairs())
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
-        return self.spec
+        return _written(self._pairs())
 
     def __add__(self, other: nn.Module) -> "SumLoss":
         if not isinstance(other, nn.Module):
@@ -247,41 +273,6 @@ class SumLoss(nn.Module):
         return list(zip(self.coefficients, self.losses, strict=True))
 
 
-def _plain(value: Any) -> Any:
-    """Numbers and ranges of other libraries as Python's own."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return list(value) if isinstance(value, range) else value
-
-
-def _floating(values: Any) -> Tensor:
-    """Numbers by class as a tensor of its own: floating ones keep their dtype, lists get the default one."""
-    tensor = torch.as_tensor(values)
-    given = isinstance(values, Tensor | np.ndarray) and tensor.is_floating_point()
-    return tensor.clone() if given else torch.as_tensor(values, dtype=torch.get_default_dtype()).clone()
-
-
-def _shortest(tensor: Tensor) -> Any:
-    """The numbers of a tensor, each in the fewest digits that give it back."""
-    if tensor.ndim:
-        return [_shortest(part) for part in tensor]
-    number = tensor.detach().cpu().numpy()[()]
-    return float(str(number)) if tensor.is_floating_point() else int(number)
-
-
-def _signature(record: Record) -> inspect.Signature:
-    """What `help` and configuration tools see: every parameter of the record."""
-    task = inspect.Parameter("task", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    keywords = [inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default) for p in record.parameters]
-    return inspect.Signature([task, *keywords])
-
-
-def _coefficient(value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise ValueError(must("a coefficient", "> 0 and finite", value))
-    return float(value)
-
-
 def _atom_of(loss: nn.Module) -> Atom:
     if isinstance(loss, Loss):
         return loss.atom
@@ -289,14 +280,21 @@ def _atom_of(loss: nn.Module) -> Atom:
     return named if isinstance(named, Atom) else Atom(type(loss).__name__)
 
 
+def _written(pairs: Iterable[tuple[float, nn.Module]]) -> str:
+    return " + ".join(str(Term(c, _atom_of(loss))) for c, loss in pairs)
+
+
+def _spec(pairs: Iterable[tuple[float, nn.Module]]) -> str:
+    """What the spec language can write: a process group has no name outside of its processes."""
+    pairs = list(pairs)
+    for _, loss in pairs:
+        group = loss.settings["process_group"] if isinstance(loss, Loss) else None
+        if not isinstance(group, str | None):
+            raise TypeError(must("process_group of a spec", "None or 'world'", group))
+    return _written(pairs)
+
+
 def _short(atom: Atom) -> Atom:
     """The atom without the options that every loss has."""
     door = Door.__annotations__
     return Atom(atom.name, {name: value for name, value in atom.arguments.items() if name not in door})
-
-
-def _distinct(names: list[str]) -> tuple[str, ...]:
-    """Names with a running number behind those that come again."""
-    return tuple(
-        name if names.index(name) == i else f"{name} #{names[: i + 1].count(name)}" for i, name in enumerate(names)
-    )

@@ -10,10 +10,11 @@ from torch import nn
 from lossmith.core.catalogue import find
 from lossmith.core.spec import Atom, parse_spec
 from lossmith.errors import must
+from lossmith.torch.box_loss import BoxLoss
 from lossmith.torch.loss import Door, Loss, SumLoss
 
 
-def parse(spec: str, task: str, **options: Unpack[Door]) -> Loss | SumLoss:
+def parse(spec: str, task: str | None = None, **options: Unpack[Door]) -> Loss | BoxLoss | SumLoss:
     """The loss that a spec names, for a task.
 
     Args:
@@ -21,24 +22,27 @@ def parse(spec: str, task: str, **options: Unpack[Door]) -> Loss | SumLoss:
             ``"my.module:MyLoss(width=3)"``, a class (or function that makes a module) of yours, called as
             ``loss(logits, target)``.
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; also given to a class of yours that has such a
-            parameter.
-        **options: `ignore_index`, `reduction` and `from_logits` for every loss of the catalogue in the spec.
+            parameter. None for box losses.
+        **options: `ignore_index`, `reduction`, `from_logits` and `process_group` for every loss of the catalogue in the
+            spec; box losses have `reduction` alone.
 
     Raises:
         ValueError: for text that is no spec, an unknown loss or parameter, an illegal value.
 
     >>> parse("dice+0.5*ce", "binary").spec
     'dice + 0.5*ce'
+    >>> parse("giou + 0.2*box_l1").spec
+    'giou + 0.2*box_l1'
     """
     terms = parse_spec(spec)
     pairs = [(term.coefficient, _build(term.atom, task, options)) for term in terms]
     only = pairs[0][1]
-    if len(pairs) == 1 and pairs[0][0] == 1 and isinstance(only, Loss):
+    if len(pairs) == 1 and pairs[0][0] == 1 and isinstance(only, Loss | BoxLoss):
         return only
     return SumLoss(pairs)
 
 
-def _build(atom: Atom, task: str, options: Door) -> nn.Module:
+def _build(atom: Atom, task: str | None, options: Door) -> nn.Module:
     if ":" in atom.name:
         return _foreign(atom, task)
     record = find(atom.name)
@@ -46,10 +50,14 @@ def _build(atom: Atom, task: str, options: Door) -> nn.Module:
     for name, value in atom.arguments.items():
         record.parameter(name)
         arguments[name] = _build(value, task, {}) if isinstance(value, Atom) else value
+    if record.name in BoxLoss.registry:
+        if task is not None:
+            raise ValueError(must(f"task of {record.name}, a loss of boxes,", "None", task))
+        return BoxLoss.registry[record.name](**arguments)
     return Loss.registry[record.name](task, **arguments)  # type: ignore[arg-type]
 
 
-def _foreign(atom: Atom, task: str) -> nn.Module:
+def _foreign(atom: Atom, task: str | None) -> nn.Module:
     """A loss of the user's own, from "module:name"."""
     module_name, _, name = atom.name.partition(":")
     try:

@@ -31,6 +31,8 @@ class CrossEntropyLoss(Loss, name="ce"):
         ignore_index: target value of pixels that do not count.
         reduction: ``"mean"`` (divides by the summed weights, as torch does for class indices), ``"sum"`` or ``"none"``.
         from_logits: False where the first argument holds probabilities.
+        process_group: the processes of which each has a part of the batch: ``"world"`` or a torch.distributed group.
+            Value and gradient are then those of the whole batch; see the page "Exact across processes".
 
     Shapes:
         logits (N, C, \*space), binary also (N, 1, \*space) or (N, \*space); target (N, \*space) class indices or
@@ -75,7 +77,7 @@ class WeightedCrossEntropyLoss(Loss, name="wce"):
         counts: class counts of the data set, (C, 2), binary (2, 2), multilabel (C, 2, 2): pixels of the class,
             pixels of the images that
             contain it; see `class_counts`. None: those that `fit` gives, else the counts of each batch.
-        ignore_index, reduction, from_logits: as in `CrossEntropyLoss`; so are shapes, range and weight.
+        ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes, range and weight.
 
     Sources: Xie & Tu 2015 (HED), Eq. 2; Liu 2017 (RCF), Eq. 1; Eigen & Fergus 2015, sec. 6.2; Cui 2019, Eq. 2. The
     mean divides by the
@@ -140,7 +142,8 @@ class FocalLoss(Loss, name="focal"):
             does not divide by it.
         normalize: ``"pixels"``, or ``"positives"`` to divide by the foreground pixels as RetinaNet does (by 1 if
             there are none).
-        class_weight, ignore_index, reduction, from_logits: as in `CrossEntropyLoss`; so are shapes, range and weight.
+        class_weight, ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes,
+            range and weight.
 
     Source: Lin 2017, Eqs. 4 and 5; gradients stay finite at p_t = 1 also for gamma < 1.
 
@@ -173,7 +176,8 @@ class MSELoss(Loss, name="mse"):
         foreground_weight: weight of foreground pixels (multiclass: all classes but 0); 8 gives the 8:1 weighted
             MSE. The mean divides by
             the weights.
-        class_weight, ignore_index, reduction, from_logits: as in `CrossEntropyLoss`; so are shapes and weight.
+        class_weight, ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes and
+            weight.
 
     Range [0, 1] for hard targets; 0 at the target itself. Source: Brier 1950.
 
@@ -211,7 +215,8 @@ class SmoothL1Loss(Loss, name="smooth_l1"):
     Args:
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         beta: > 0, where the square turns into a line; beta -> 0 is `L1Loss`, beta = 1 is half of `MSELoss`.
-        foreground_weight, class_weight, ignore_index, reduction, from_logits: as in `MSELoss`; so are shapes and
+        foreground_weight, class_weight, ignore_index, reduction, from_logits, process_group: as in `MSELoss`; so are
+            shapes and
             weight.
 
     Range [0, 1). Source: Girshick 2015, Eq. 3.
@@ -250,6 +255,8 @@ class _HardExamples(Loss):
         door = (*loss.door, loss.settings["reduction"])
         if door != (None, True, "mean"):
             raise ValueError(must("ignore_index, from_logits and reduction of loss", "at their defaults", door))
+        if loss.settings["process_group"] is not None:
+            raise ValueError(must("process_group of loss", "None", loss.settings["process_group"]))
         super().__init__(task, loss=loss, **parameters)
 
     def arguments(self) -> dict[str, object]:
@@ -276,7 +283,7 @@ class TopKLoss(_HardExamples, name="topk"):
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         k: the fraction kept, in (0, 1]; k = 1 is the pixel loss itself.
         loss: a pixel loss, or its spec.
-        ignore_index, reduction, from_logits: as in `CrossEntropyLoss`; so are shapes, range and weight.
+        ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes, range and weight.
 
     Sources: Wu 2016, sec. 3; Rockafellar & Uryasev 2000.
 
@@ -299,7 +306,7 @@ class OhemLoss(_HardExamples, name="ohem"):
         threshold: tau in [0, 1]; 1 keeps every pixel that is not certain.
         min_kept: pixels of the batch kept at least, >= 1; all where there are fewer.
         loss: a pixel loss, or its spec.
-        ignore_index, reduction, from_logits: as in `CrossEntropyLoss`; so are shapes, range and weight.
+        ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes, range and weight.
 
     Source: Shrivastava 2016, sec. 4.
 
@@ -332,7 +339,8 @@ class MissingAnnotationLoss(Loss, name="missing"):
 
     Args:
         task: ``"binary"`` or ``"multiclass"``; class 0 is the background.
-        class_weight, ignore_index, reduction, from_logits: as in `CrossEntropyLoss`; so are shapes, range and weight.
+        class_weight, ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes,
+            range and weight.
 
     >>> import torch
     >>> logits = torch.tensor([[[0.0, 0.0], [-9.0, 5.0]]])  # the second pixel looks like class 1 ...

@@ -46,6 +46,8 @@ class DiceLoss(Loss, name="dice"):
         ignore_index: target value of pixels that do not count.
         reduction: ``"mean"`` over images and classes, ``"sum"``, or ``"none"``: (N, C), pooled (C,).
         from_logits: False where the first argument holds probabilities.
+        process_group: the processes of which each has a part of the batch: ``"world"`` or a torch.distributed group.
+            Value and gradient are then those of the whole batch; see the page "Exact across processes".
 
     Shapes:
         logits (N, C, \*space), binary also (N, 1, \*space) or (N, \*space); target (N, \*space) class indices or
@@ -84,7 +86,8 @@ class JaccardLoss(Loss, name="jaccard"):
         task: ``"binary"`` (the foreground), ``"multiclass"`` or ``"multilabel"``.
         smooth: s >= 0.
         log: -log of the index in place of 1 - index.
-        pool, classes, empty, class_weight, ignore_index, reduction, from_logits: as in `DiceLoss`; so are shapes.
+        pool, classes, empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so
+            are shapes.
 
     Range [0, 1] (with `log` [0, inf)), 0 where p = t; J = D / (2 - D) for each item. It is `TverskyLoss` with alpha =
     beta = 1. Source: Rahman & Wang 2016; soft targets: Wang 2023.
@@ -109,7 +112,8 @@ class TverskyLoss(Loss, name="tversky"):
         alpha: weight of false positives, >= 0.
         beta: weight of false negatives, >= 0; beta > alpha raises recall.
         smooth: s >= 0; with alpha = beta = 1/2 twice that of `DiceLoss`.
-        pool, classes, empty, class_weight, ignore_index, reduction, from_logits: as in `DiceLoss`; so are shapes.
+        pool, classes, empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so
+            are shapes.
 
     Range [0, 1], 0 where p = t. alpha = beta = 1/2 is Dice, alpha = beta = 1 Jaccard. Source: Salehi 2017, Eq. 3.
 
@@ -143,7 +147,8 @@ class FocalTverskyLoss(Loss, name="focal_tversky"):
         beta: weight of false negatives, >= 0 (the paper calls this one alpha = 0.7).
         gamma: exponent > 0; the paper's 1/gamma with gamma = 4/3 is 0.75 here. gamma = 1 is `TverskyLoss`.
         smooth: s >= 0.
-        pool, classes, empty, class_weight, ignore_index, reduction, from_logits: as in `DiceLoss`; so are shapes.
+        pool, classes, empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so
+            are shapes.
             An empty class costs
             its mean probability, without the power.
 
@@ -215,7 +220,8 @@ class LovaszHingeLoss(Loss, name="lovasz_hinge"):
     Args:
         task: ``"binary"`` or ``"multilabel"``.
         per_image: sort each image by itself (the authors' default), or the batch.
-        classes, class_weight, ignore_index, reduction, from_logits: as in `DiceLoss`; so are shapes. Soft targets
+        classes, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so are shapes.
+            Soft targets
             are refused.
 
     Range [0, inf), 0 where every pixel is right by a margin of 1; an image without foreground costs its largest
@@ -255,7 +261,8 @@ class LovaszSoftmaxLoss(Loss, name="lovasz"):
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         per_image: sort each image by itself, or the batch (the authors' default).
         classes: ``"all"``, ``"present"`` or class indices; None: present for multiclass, all for sigmoid tasks.
-        empty, class_weight, ignore_index, reduction, from_logits: as in `DiceLoss`; so are shapes. Soft targets
+        empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so are shapes. Soft
+            targets
             are refused.
 
     Range [0, 1], 0 where p = t; equal to 1 - IoU for hard predictions. The common form "softmax loss + lambda Lovasz"

@@ -36,14 +36,29 @@ class Namespace(Protocol):
     def extremes(self, x: Array, /) -> tuple[float, float]:
         """Least and greatest value, as Python numbers; only after `read` has given a value."""
 
+    def outside(self, x: Array, low: float, high: float, /) -> bool | Array:
+        """Whether a value is below `low`, above `high`, or NaN: a flag where that cannot be read (see `read`)."""
+
     def amax(self, x: Array, /, *, axis: int, keepdims: bool = False) -> Array:
         """The greatest value of an axis."""
+
+    def maximum(self, x: Array, bound: Array | float, /) -> Array:
+        """The greater of two, the second an array or a number."""
+
+    def corners(self, boxes: Array, /) -> tuple[Array, Array]:
+        """Boxes (*n, 2 d) as lower and upper corners (d, *n), laid out so that each coordinate is read quickly."""
 
     def lookup(self, table: Array, index: Array, /) -> Array:
         """``table[index]`` for a table of one axis and an integer array of any shape."""
 
     def argsort_descending(self, x: Array, /) -> Array:
         """Order of the last axis, largest first."""
+
+    def unsort(self, values: Array, order: Array, /) -> Array:
+        """Values of the last axis back from `order` into their own: ``result[order] = values``."""
+
+    def kth_largest(self, x: Array, k: int, /) -> Array:
+        """The k-th largest value of the last axis, kept as an axis; NaN counts as largest."""
 
     def log_sigmoid(self, x: Array, /) -> Array:
         """``-log(1 + exp(-x))``, stable."""

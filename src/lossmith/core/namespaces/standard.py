@@ -47,11 +47,21 @@ class Standard:
         kind = int if self.kind(x) == "integer" else float
         return kind(self.module.min(x)), kind(self.module.max(x))
 
+    def outside(self, x: Array, low: float, high: float) -> bool:
+        if self.kind(x) == "bool":
+            return False
+        return bool(self.module.any(~((x >= low) & (x <= high))))
+
     def amax(self, x: Array, *, axis: int, keepdims: bool = False) -> Array:
         return self.module.max(x, axis=axis, keepdims=keepdims)
 
-    def maximum(self, x: Array, bound: float) -> Array:
+    def maximum(self, x: Array, bound: Array | float) -> Array:
         return self.module.maximum(x, self.constant(bound, x))
+
+    def corners(self, boxes: Array) -> tuple[Array, Array]:
+        planes = self.module.moveaxis(boxes, -1, 0)
+        half = planes.shape[0] // 2
+        return planes[:half, ...], planes[half:, ...]
 
     def minimum(self, x: Array, y: Array) -> Array:
         return self.module.minimum(x, y)
@@ -61,6 +71,12 @@ class Standard:
 
     def argsort_descending(self, x: Array) -> Array:
         return self.module.argsort(-x, axis=-1)
+
+    def unsort(self, values: Array, order: Array) -> Array:
+        return self.module.take_along_axis(values, self.module.argsort(order, axis=-1), axis=-1)
+
+    def kth_largest(self, x: Array, k: int) -> Array:
+        return self.module.sort(x, axis=-1)[..., x.shape[-1] - k :][..., :1]
 
     def sigmoid(self, x: Array) -> Array:
         return self.module.exp(self.log_sigmoid(x))

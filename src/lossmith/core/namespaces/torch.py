@@ -6,21 +6,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossmith.core.namespaces import sorting
+
 _NAMES = {
     name: getattr(torch, name)
     for name in [
         "abs",
         "any",
         "argmax",
+        "atan2",
         "exp",
         "expm1",
         "log",
         "log1p",
+        "mean",
         "minimum",
         "ones_like",
         "reshape",
         "sigmoid",
         "softmax",
+        "sqrt",
         "stack",
         "sum",
         "where",
@@ -34,15 +39,16 @@ _NAMES |= {
     "cumulative_sum": torch.cumsum,
     "amax": torch.amax,
 }
+MANY = 2**14  # elements from which the fused aminmax is slower than two passes
 _HALF = (torch.float16, torch.bfloat16)
 
 
 class _Torch:
+    def __init__(self) -> None:
+        self.__dict__.update(_NAMES)
+
     def __getattr__(self, name: str) -> Any:
-        try:
-            return _NAMES[name]
-        except KeyError:
-            raise AttributeError(f"the torch namespace has no {name}") from None
+        raise AttributeError(f"the torch namespace has no {name}")
 
     def astype(self, x: Tensor, like: Tensor) -> Tensor:
         return x.to(device=like.device, dtype=like.dtype)
@@ -76,8 +82,26 @@ class _Torch:
         low, high = x.aminmax()
         return low.item(), high.item()
 
-    def maximum(self, x: Tensor, bound: float) -> Tensor:
-        return x.clamp(min=bound)
+    def outside(self, x: Tensor, low: float, high: float) -> bool | Tensor:
+        if x.dtype == torch.bool or x.numel() == 0:
+            return False
+        least, most = x.aminmax() if x.numel() < MANY else (x.amin(), x.amax())
+        if torch.compiler.is_compiling() or x.device.type != "cpu":
+            return ~((least >= low) & (most <= high))
+        try:
+            return not (low <= least.item() and most.item() <= high)
+        except RuntimeError:  # inside torch.func.vmap
+            return ~((least >= low) & (most <= high))
+
+    def maximum(self, x: Tensor, bound: Tensor | float) -> Tensor:
+        return torch.maximum(x, bound) if isinstance(bound, Tensor) else x.clamp(min=bound)
+
+    def corners(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = boxes.movedim(-1, 0).contiguous().chunk(2)
+        return low, high
+
+    def unstack(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.unbind()
 
     def expand_dims(self, x: Tensor, *, axis: int) -> Tensor:
         return x.unsqueeze(axis)
@@ -89,7 +113,15 @@ class _Torch:
         return torch.gather(x, axis, index)
 
     def argsort_descending(self, x: Tensor) -> Tensor:
+        if sorting.packs(x):
+            return sorting.argsort_descending(x)
         return torch.argsort(x, dim=-1, descending=True)
+
+    def unsort(self, values: Tensor, order: Tensor) -> Tensor:
+        return torch.zeros_like(values).scatter(-1, order, values)
+
+    def kth_largest(self, x: Tensor, k: int) -> Tensor:
+        return torch.kthvalue(x, x.shape[-1] - k + 1, dim=-1, keepdim=True).values
 
     def log_sigmoid(self, x: Tensor) -> Tensor:
         return F.logsigmoid(x)

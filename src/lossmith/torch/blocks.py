@@ -1,0 +1,224 @@
+"""A block of pixels as `Pixels`, and the way back from what a loss takes of it to the gradient of its scores.
+
+Softmax and sigmoid are the only places where a gradient is written by hand. What a definition can ask of a block
+(`probs`, `log_probs`, `log_rest`, `log_truth`, `logits`) is, in the backward pass, a leaf of an ordinary autograd graph
+of the block's size; `pull_back` takes the leaves' gradients through softmax or sigmoid,
+
+    softmax:  dz = p (g - sum_c p_c g_c)     g the gradient of probs          sigmoid:  dz = p (1 - p) g
+              dz = h - p sum_c h_c           h the gradient of log_probs                dz = (1 - p) h
+              dz = (t - p) u                 u the gradient of log p_t                  dz = (t - p) u
+
+The sums `by_hand`, P = sum w p and (hard targets) I = sum w p t and L = sum w log p_t, need no graph at all.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lossmith.core.door import Batch, any_of
+from lossmith.core.namespaces.torch import xp
+from lossmith.core.pixels import Pixels
+
+Place = tuple[slice, slice]
+
+
+class Scratch:
+    """Memory that the blocks of a walk use one after the other: fresh pages cost more than the arithmetic on them."""
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Tensor] = {}
+
+    def like(self, name: str, x: Tensor) -> Tensor:
+        """An uninitialised tensor of the shape and dtype of `x`, contiguous; the same memory at every call."""
+        flat = self._flat.get(name)
+        if flat is None or flat.numel() < x.numel():
+            flat = self._flat[name] = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
+        return flat[: x.numel()].view(x.shape)
+
+
+class Block(Pixels):
+    """Some pixels of some images, given by probabilities. Bad values raise unless they were `checked` before."""
+
+    leaf_names: tuple[str, ...] = ("probs",)
+    by_hand: tuple[str, ...] = ()
+
+    def __init__(self, batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False) -> None:
+        scores = xp.wide(batch.scores)
+        values, valid, weight = batch.content(scores)
+        if valid is not None:
+            neutral = 0.0 if batch.from_logits else 1.0 / max(2, scores.shape[1])
+            scores = _clean(scores, valid.unsqueeze(1) if batch.indices else valid, neutral)
+        target = None if batch.task == "multiclass" and batch.hard else _real(values, scratch.like("target", scores))
+        flaw = None if checked else any_of(xp, batch.flaws(scores, values, valid))
+        if batch.indices and flaw is not None:
+            values = values.clamp(0, scores.shape[1] - 1)
+        labels = None if target is not None else values if batch.indices else values.argmax(1)
+        super().__init__(
+            xp,
+            batch.task,
+            (),
+            logits=scores if batch.from_logits else None,
+            probs=None if batch.from_logits else scores,
+            labels=labels,
+            target=target,
+            soft=not batch.hard,
+            weight=weight,
+            flaw=flaw,
+        )
+        self.place = place
+        self.scratch = scratch
+        self.leaves: dict[str, Tensor] | None = None
+
+    def trace(self) -> None:
+        """From here on, what a definition asks for is a leaf that collects a gradient."""
+        self.leaves = {}
+
+    def _once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if self.leaves is None or name not in self.leaf_names:
+            return super()._once(name, make)
+        if name not in self.leaves:
+            with torch.no_grad():
+                self.leaves[name] = super()._once(name, make).detach().requires_grad_()
+        return self.leaves[name]
+
+    def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
+        """Write the gradient of the scores into `out`, from those of the sums `by_hand`, (b, K), and of the leaves."""
+        if leaves:
+            out.copy_(leaves["probs"])
+        else:
+            out.zero_()
+
+
+class LogitBlock(Block):
+    """What softmax and sigmoid share."""
+
+    leaf_names = ("probs", "log_probs", "log_rest", "log_truth", "logits")
+
+    def __init__(self, batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False) -> None:
+        super().__init__(batch, place, scratch, checked=checked)
+        self.by_hand = ("P",) if self.soft else ("P", "I", "PT", "L")
+
+    def _of_truth(self, value: Callable[[Tensor], Tensor] | None) -> Tensor:
+        """For the gradient, what is linear in log p_t or has a slope needs no graph and no value of its own."""
+        slope = getattr(value, "slope", None)
+        if self.leaves is None or (value is not None and slope is None):
+            return super()._of_truth(value)
+        if "truth" not in self.leaves:
+            shape = self.like.shape if self.labels is None else self.like[:, :1].shape
+            self.leaves["truth"] = self.like.new_zeros(1).expand(shape).requires_grad_()
+        if slope is None:
+            return self.leaves["truth"]
+        with torch.no_grad():
+            steepness = slope(self._known["log_truth"] if "log_truth" in self._known else self._log_truth())
+        return self.leaves["truth"] * steepness
+
+    def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
+        """See `Block`."""
+        p = self._probs()
+        inner = added(self._of_sums(sums), leaves.get("probs"))
+        of_truth = self._of_log_truth(sums, leaves)
+        whole = of_truth is None and leaves.keys() <= {"probs"} and out.dtype == p.dtype
+        dz = out if whole else self.scratch.like("gradient", p)  # `out` is far away: it is written once
+        if inner is None:
+            dz.zero_()
+        else:
+            self._through(p, inner, dz)
+        if of_truth is not None:
+            dz.addcmul_(torch.sub(self.target, p, out=self.scratch.like("slope", p)), of_truth)
+        for name, slope in (("log_probs", self._through_log), ("log_rest", self._through_log_rest)):
+            if name in leaves:
+                dz.add_(slope(p, leaves[name]))
+        if "logits" in leaves:
+            dz.add_(leaves["logits"])
+        if dz is not out:
+            out.copy_(dz)
+
+    def _of_sums(self, sums: Mapping[str, Tensor]) -> Tensor | None:
+        """The gradient of probs from those of P and I: w (dP + t dI)."""
+        area, overlap = sums.get("P"), added(sums.get("I"), sums.get("PT"))
+        inner = None if area is None else area.unsqueeze(2)
+        if overlap is not None:
+            of_overlap = torch.mul(self.target, overlap.unsqueeze(2), out=self.scratch.like("inner", self.like))
+            inner = of_overlap if inner is None else of_overlap.add_(inner)
+        return inner if inner is None or self.weight is None else inner * self.weight
+
+    def _of_log_truth(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -> Tensor | None:
+        """The gradient of log p_t, that from L included."""
+        total = added(leaves.get("truth"), leaves.get("log_truth"))
+        if "L" not in sums:
+            return total
+        likelihood = sums["L"].unsqueeze(2)
+        return added(likelihood if self.weight is None else self.weight * likelihood, total)
+
+    def _through(self, p: Tensor, g: Tensor, out: Tensor) -> None:
+        """Write the gradient of the logits from `g`, that of probs, into `out`."""
+        raise NotImplementedError
+
+    def _through_log(self, p: Tensor, h: Tensor) -> Tensor:
+        """The gradient of the logits from that of log_probs."""
+        raise NotImplementedError
+
+    def _through_log_rest(self, p: Tensor, h: Tensor) -> Tensor:
+        return -p * h
+
+
+class SigmoidBlock(LogitBlock):
+    """Binary and multilabel logits."""
+
+    def _through(self, p: Tensor, g: Tensor, out: Tensor) -> None:
+        torch.ops.aten.sigmoid_backward(g.expand_as(p), p, grad_input=out)
+
+    def _through_log(self, p: Tensor, h: Tensor) -> Tensor:
+        return (1 - p) * h
+
+    def _statistic(self, name: str) -> Tensor:
+        if self.leaves is None and self.weight is None and not self.soft:
+            if name in ("I", "PT"):
+                if self.images * self.channels == 1:
+                    return torch.dot(self.probs.view(-1), self.target.view(-1)).view(1, 1)
+                return torch.mul(self.probs, self.target, out=self.scratch.like("slope", self.like)).sum(2)
+            if name == "L" and "log_truth" not in self._known:
+                return self._tail().sum(2).add_(self._hinge().sum(2)).neg_()
+        return super()._statistic(name)
+
+    def _log_truth(self) -> Tensor:
+        return self._hinge().add_(self._tail()).neg_()
+
+    def _tail(self) -> Tensor:
+        """log(1 + exp(-|z|))."""
+        return torch.abs(self.like, out=self.scratch.like("tail", self.like)).neg_().exp_().log1p_()
+
+    def _hinge(self) -> Tensor:
+        """max(0, -z) where t = 1, max(0, z) where t = 0."""
+        z = self.like
+        return torch.clamp_min(z, 0, out=self.scratch.like("log_truth", z)).addcmul_(z, self.target, value=-1)
+
+    def _probs(self) -> Tensor:
+        return torch.sigmoid(self.like, out=self.scratch.like("probs", self.like))
+
+    def _log_probs(self) -> Tensor:
+        return F.logsigmoid(self.like)
+
+    def _log_rest(self) -> Tensor:
+        return F.logsigmoid(-self.like)
+
+
+def added(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """The sum of what is there."""
+    return other if one is None else one if other is None else one + other
+
+
+def _real(values: Tensor, out: Tensor) -> Tensor:
+    """A target in the dtype of the scores; 0 and 1 by way of bytes, which is the fast way."""
+    if values.dtype == torch.bool:
+        values = values.view(torch.uint8)
+    return out.copy_(values.to(torch.uint8) if values.dtype == torch.int64 else values)
+
+
+def _clean(scores: Tensor, valid: Tensor, neutral: float) -> Tensor:
+    """Scores that no ignored pixel can spoil. On the CPU they stay as they are where they are finite already."""
+    if scores.device.type == "cpu" and torch.isfinite(scores.sum()):
+        return scores
+    return torch.where(valid, scores, neutral)

@@ -1,0 +1,202 @@
+"""Losses over blocks of pixels: one pass over the logits for any number of losses, nothing kept but the inputs.
+
+The forward pass walks through the batch block by block and adds up what the losses take from each (`Part.add`, and the
+statistics that they share); the backward pass walks again, computes each block anew and writes its gradient. A block
+has the size of the processor's cache. Where blocks cannot go (traces, function transforms, a gradient for weights or
+targets) the same definitions see the whole batch as one, under ordinary autograd.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
+
+from lossmith.core.catalogue import Record
+from lossmith.core.door import Batch
+from lossmith.core.evaluate import Part, prepare
+from lossmith.core.pixels import Pixels
+from lossmith.core.processes import ALONE, Processes
+from lossmith.torch.blocks import Block, Place, Scratch
+from lossmith.torch.softmax import ManyClassesBlock, open_block
+from lossmith.torch.whole import Whole, add_up
+
+Key = tuple[int, str]
+SHARED = -1  # in a key, the statistics that losses share; else the number of the loss
+CONSTANT = ("N", "T", "TT", "weight")  # sums of the target alone
+SMALL = 2**15  # elements up to which walking costs more than it saves
+KEPT_FROM = 20  # classes from which a pixel's normaliser is kept: two numbers a pixel, a tenth of the logits at most
+
+
+def values(
+    batch: Batch,
+    losses: Sequence[tuple[Record, Mapping[str, Any]]],
+    *,
+    learned: bool = False,
+    processes: Processes = ALONE,
+) -> list[Tensor]:
+    """The values of losses on one batch.
+
+    learned: a gradient is asked for class weights, too. processes: those that have the rest of the batch.
+    """
+    if learned or not in_blocks(batch):
+        px = batch.open()
+        px.processes = processes
+        # Prepared before any is finished, as in blocks: processes that take different paths must meet.
+        parts = [prepare(record, px, **parameters) for record, parameters in losses]
+        return [part.value(px) for part in parts]
+    whole = Whole(batch)
+    whole.processes = processes
+    with torch.no_grad():
+        parts = [prepare(record, whole, **parameters) for record, parameters in losses]
+    walk = Walk(whole, parts)
+    outputs = _Blocks.apply(walk, batch.scores, batch.target, batch.weight)
+    sums = dict(zip(walk.keys, outputs, strict=True))
+    shared = {} if whole.weighted else {"N": whole.statistic("N")}
+    shared |= {name: value for (place, name), value in sums.items() if place == SHARED}
+    found = []
+    for number, part in enumerate(parts):
+        own = {name: value for (place, name), value in sums.items() if place == number}
+        found.append(part.finish(whole, shared | own).to(whole.like.dtype))
+    return found
+
+
+def in_blocks(batch: Batch) -> bool:
+    """Whether the batch is of plain tensors that can be looked at block by block."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or batch.scores.numel() <= SMALL:
+        return False
+    given = [tensor for tensor in (batch.scores, batch.target, batch.weight) if tensor is not None]
+    if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in given) or batch.scores.device.type == "meta":
+        return False
+    if any(tensor.requires_grad for tensor in given[1:]) or any(
+        unpack_dual(tensor).tangent is not None for tensor in given
+    ):
+        return False
+    if batch.scores.device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
+        return False
+    try:
+        for tensor in given:
+            tensor.data_ptr()
+    except RuntimeError:  # inside a function transform
+        return False
+    return True
+
+
+class Walk:
+    """The losses that look at the blocks, and what the blocks gave them by key."""
+
+    def __init__(self, whole: Whole, parts: Sequence[Part]) -> None:
+        self.whole = whole
+        self.parts = parts
+        names = dict.fromkeys(name for part in parts for name in part.statistics)
+        self.statistics = tuple(name for name in names if name != "N" or whole.weighted)
+        self.keys: list[Key] = []
+
+    def look(self, px: Pixels, names: Sequence[str], parts: Sequence[int]) -> dict[Key, Tensor]:
+        """What the losses take from one block."""
+        found = {(SHARED, name): px.statistic(name) for name in names}
+        for number in parts:
+            found |= {(number, name): value for name, value in self.parts[number].add(px).items()}
+        return found
+
+
+class _Blocks(torch.autograd.Function):
+    """Scores to the sums of `Walk.keys`; equal to `Walk.look` on the whole batch as one block."""
+
+    @staticmethod
+    def forward(ctx: Any, walk: Walk, scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
+        batch = walk.whole.batch.holding(scores, target, weight)
+        keep = ctx.needs_input_grad[1] and scores.shape[1] >= KEPT_FROM
+        rows: list[list[dict[Key, Tensor]]] = []
+        scratch = Scratch()
+        norms: list[list[tuple[Tensor, Tensor]]] = []
+        for row in walk.whole.rows:
+            rows.append([])
+            norms.append([])
+            for place in row:
+                block = open_block(batch, place, scratch)
+                rows[-1].append(walk.look(block, walk.statistics, range(len(walk.parts))))
+                walk.whole.flaws.append(block.flaw)
+                if keep and isinstance(block, ManyClassesBlock):
+                    norms[-1].append(block.norm)
+        walk.keys = list(rows[0][0])
+        outputs = tuple(_joined([[found[key] for found in row] for row in rows]) for key in walk.keys)
+        ctx.walk, ctx.batch = walk, batch.holding(None, None, None)
+        ctx.norms = norms
+        ctx.save_for_backward(scores, target, weight)
+        ctx.mark_non_differentiable(
+            *(value for (_, name), value in zip(walk.keys, outputs, strict=True) if name in CONSTANT)
+        )
+        ctx.set_materialize_grads(False)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor | None, None, None]:
+        scores, target, weight = ctx.saved_tensors
+        batch = ctx.batch.holding(scores, target, weight)
+        asked = {key: g for key, g in zip(ctx.walk.keys, gradients, strict=True) if g is not None}
+        if torch.is_grad_enabled():
+            return None, _twice(ctx.walk, batch, asked), None, None
+        gradient, scratch = torch.empty_like(scores), Scratch()
+        asked = {key: g.to(ctx.walk.whole.like.dtype) for key, g in asked.items()}
+        for row, kept in zip(ctx.walk.whole.rows, ctx.norms, strict=True):
+            for number, place in enumerate(row):
+                own = {key: _of_block(key, g, place, number) for key, g in asked.items()}
+                norm = kept[number] if kept else None
+                block = open_block(batch, place, scratch, checked=True, norm=norm)
+                _differentiate(ctx.walk, block, own, gradient[place[0], :, place[1]])
+        return None, gradient, None, None
+
+
+def _differentiate(walk: Walk, block: Block, asked: Mapping[Key, Tensor], out: Tensor) -> None:
+    """Write the gradient of a block's scores."""
+    by_hand = {name: g for (place, name), g in asked.items() if place == SHARED and name in block.by_hand}
+    names = [name for place, name in asked if place == SHARED and name not in by_hand]
+    parts = sorted({place for place, _ in asked if place != SHARED})
+    leaf_gradients: dict[str, Tensor] = {}
+    if names or parts:
+        with torch.enable_grad():
+            block.trace()
+            found = walk.look(block, names, parts)
+        outputs = [(value, asked[key].to(value.dtype)) for key, value in found.items() if key in asked]
+        outputs = [(value, g) for value, g in outputs if value.requires_grad]
+        leaves = block.leaves or {}
+        if outputs:
+            grads = torch.autograd.grad(
+                [value for value, _ in outputs], list(leaves.values()), [g for _, g in outputs], allow_unused=True
+            )
+            leaf_gradients = {name: g for name, g in zip(leaves, grads, strict=True) if g is not None}
+    block.pull_back(by_hand, leaf_gradients, out)
+
+
+def _twice(walk: Walk, batch: Batch, asked: Mapping[Key, Tensor]) -> Tensor | None:
+    """The gradient of the scores as a function of scores and `asked` that can be differentiated again."""
+    outputs, gradients = [], []
+    for row in walk.whole.rows:
+        for number, place in enumerate(row):
+            px = batch.part(*place).open()
+            px.place = place
+            found = walk.look(px, walk.statistics, range(len(walk.parts)))
+            for key, g in asked.items():
+                if found[key].requires_grad:
+                    outputs.append(found[key])
+                    gradients.append(_of_block(key, g, place, number).to(found[key].dtype))
+    (gradient,) = torch.autograd.grad(outputs, [batch.scores], gradients, create_graph=True, allow_unused=True)
+    return gradient
+
+
+def _joined(rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    """What the blocks gave for one key: sums (b, k) added up, and arrays (b, k, m) side by side."""
+    if rows[0][0].ndim == 2:
+        return add_up(rows)
+    found = [row[0] if len(row) == 1 else torch.cat(list(row), dim=2) for row in rows]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _of_block(key: Key, gradient: Tensor, place: Place, number: int) -> Tensor:
+    """A block's part of the gradient of what `_joined` made."""
+    images, pixels = place
+    if gradient.ndim == 2:
+        return gradient[images]
+    return gradient[images, :, number : number + 1] if key[1].startswith("log ") else gradient[images, :, pixels]

@@ -1,0 +1,167 @@
+"""The softmax of a block, in as few passes over the block as there can be.
+
+With e = exp(z - max z) and r = 1 / sum_c e_c of each pixel, p = e r is seldom needed as such in the forward pass:
+
+    P_c = sum_i e_ci (w_i r_i)                   a matrix by a vector
+    I_c = sum_i t_ci e_ci (w_i r_i)
+    log p_t = z_t - max z + log r                one number a pixel
+
+Few classes go by a one-hot target, many by the index of the true class: reading by an index costs a pixel about as
+much as eight classes of arithmetic.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lossmith.core.door import Batch
+from lossmith.torch.blocks import Block, LogitBlock, Place, Scratch, SigmoidBlock, added
+
+FEW = 8
+Norm = tuple[Tensor, Tensor]
+
+
+class SoftmaxBlock(LogitBlock):
+    """Multiclass logits of few classes, or with a soft target."""
+
+    def __init__(
+        self, batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False, norm: Norm | None = None
+    ) -> None:
+        super().__init__(batch, place, scratch, checked=checked)
+        self._norm = norm
+        self._scaled: Tensor | None = None
+
+    @property
+    def norm(self) -> Norm:
+        """max_c z_c and r of each pixel, (b, 1, B) each."""
+        if self._norm is None:
+            top = self.like.amax(1, keepdim=True)
+            self._scaled = torch.sub(self.like, top, out=self.scratch.like("scaled", self.like)).exp_()
+            self._norm = top, over_classes(self._scaled, None).reciprocal_()
+        return self._norm
+
+    @property
+    def scaled(self) -> Tensor:
+        """e, (b, K, B)."""
+        top, _ = self.norm
+        if self._scaled is None:
+            self._scaled = torch.sub(self.like, top, out=self.scratch.like("scaled", self.like)).exp_()
+        return self._scaled
+
+    def _probs(self) -> Tensor:
+        probs = self.scaled.mul_(self.norm[1])
+        self._scaled = None
+        return probs
+
+    def _log_probs(self) -> Tensor:
+        top, inverse = self.norm
+        return (self.like - top).add_(inverse.log())
+
+    def _log_truth(self) -> Tensor:
+        assert self.labels is not None
+        top, inverse = self.norm
+        return self.like.gather(1, self.labels.unsqueeze(1)).sub_(top).add_(inverse.log())
+
+    def _target(self) -> Tensor:
+        """One-hot by a comparison in place: of all the ways the only one without a pass that costs ten."""
+        assert self.labels is not None
+        classes = torch.arange(self.channels, dtype=self.like.dtype, device=self.like.device).view(1, -1, 1)
+        out = self.scratch.like("target", self.like)
+        return out.copy_(self.labels.to(self.like.dtype).unsqueeze(1)).eq_(classes)
+
+    def _statistic(self, name: str) -> Tensor:
+        if self.leaves is None:
+            if name == "P" and "probs" not in self._known:
+                return over_pixels(self.scaled, self._share())
+            if name in ("I", "PT") and not self.soft and "probs" not in self._known:
+                own = torch.mul(self.scaled, self.target, out=self.scratch.like("own", self.like))
+                return over_pixels(own, self._share())
+        return super()._statistic(name)
+
+    def _share(self) -> Tensor:
+        """w r."""
+        return self.norm[1] if self.weight is None else self.weight * self.norm[1]
+
+    def _through(self, p: Tensor, g: Tensor, out: Tensor) -> None:
+        product = torch.mul(p, g, out=self.scratch.like("product", p))
+        torch.mul(torch.sub(g, over_classes(product, None), out=product), p, out=out)
+
+    def _through_log(self, p: Tensor, h: Tensor) -> Tensor:
+        return h - p * h.sum(1, keepdim=True)
+
+
+class ManyClassesBlock(SoftmaxBlock):
+    """Multiclass logits of many classes, with class indices for a target."""
+
+    def _statistic(self, name: str) -> Tensor:
+        if self.leaves is not None or name not in ("I", "PT", "T", "TT"):
+            return super()._statistic(name)
+        assert self.labels is not None
+        weight = self.weight if name in ("T", "TT") else self._weighted(self.log_truth.exp())
+        return by_class(self.labels, weight, self.channels)
+
+    def _weighted(self, term: Tensor) -> Tensor:
+        return term if self.weight is None else term.mul_(self.weight)
+
+    def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
+        """See `Block`. What comes by way of one number a pixel, log p_t, is spread over the classes in one pass."""
+        if not leaves.keys() <= {"truth", "log_truth"} or out.dtype != self.like.dtype:
+            super().pull_back(sums, leaves, out)
+            return
+        assert self.labels is not None
+        p, index = self._probs(), self.labels.unsqueeze(1)
+        area, overlap = sums.get("P"), added(sums.get("I"), sums.get("PT"))
+        h = self._of_log_truth(sums, leaves)
+        if overlap is not None:
+            own = overlap.gather(1, self.labels).unsqueeze(1).mul_(p.gather(1, index))
+            h = added(self._weighted(own), h)
+        if area is None:
+            torch.mul(p, 0.0 if h is None else -h, out=out)
+        elif self.weight is None:
+            torch.sub(area.unsqueeze(2), added(over_classes(p, area), h), out=out).mul_(p)
+        else:
+            torch.sub(area.unsqueeze(2), over_classes(p, area), out=out).mul_(self.weight)
+            (out if h is None else out.sub_(h)).mul_(p)
+        if h is not None:
+            out.scatter_add_(1, index, h.expand_as(index))
+
+
+def open_block(
+    batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False, norm: Norm | None = None
+) -> Block:
+    """The block at `place` of a batch. `norm`: see `SoftmaxBlock`."""
+    part = batch.part(*place)
+    if not batch.from_logits:
+        return Block(part, place, scratch, checked=checked)
+    if batch.task != "multiclass":
+        return SigmoidBlock(part, place, scratch, checked=checked)
+    many = batch.hard and batch.scores.shape[1] > FEW
+    return (ManyClassesBlock if many else SoftmaxBlock)(part, place, scratch, checked=checked, norm=norm)
+
+
+def over_pixels(values: Tensor, weight: Tensor) -> Tensor:
+    """sum_i v_ci w_i: (b, K, B) and (b, 1, B) to (b, K)."""
+    if values.shape[0] == 1:
+        return torch.mv(values[0], weight[0, 0]).unsqueeze(0)
+    return (values * weight).sum(2)
+
+
+def over_classes(values: Tensor, weight: Tensor | None) -> Tensor:
+    """sum_c v_ci w_c: (b, K, B) and (b, K) to (b, 1, B); no weight: 1."""
+    if values.shape[0] == 1:
+        weight = values.new_ones(1, values.shape[1]) if weight is None else weight
+        return torch.mv(values[0].t(), weight[0]).view(1, 1, -1)
+    return (values if weight is None else values * weight.unsqueeze(2)).sum(1, keepdim=True)
+
+
+def by_class(labels: Tensor, weight: Tensor | None, classes: int) -> Tensor:
+    """How often each class occurs, or the sum of its pixels' weights (b, 1, B): (b, K)."""
+    images = labels.shape[0]
+    if labels.device.type != "cpu":  # bincount waits for the device
+        ones = torch.ones_like(labels, dtype=torch.float32) if weight is None else weight[:, 0]
+        return ones.new_zeros(images, classes).scatter_add_(1, labels, ones)
+    if images > 1:
+        labels = labels + classes * torch.arange(images).unsqueeze(1)
+    weight = None if weight is None else weight.reshape(-1).double()  # bincount adds one by one, in its own dtype
+    return torch.bincount(labels.reshape(-1), weight, images * classes).view(images, classes)

@@ -1,0 +1,136 @@
+"""The whole batch as `Pixels` for what a loss prepares and finishes, without ever holding what belongs to blocks."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lossmith.core.door import Batch
+from lossmith.core.namespaces.torch import xp
+from lossmith.core.pixels import Pixels
+from lossmith.core.stable import log_complement, log_probability
+from lossmith.torch.blocks import Place, Scratch
+from lossmith.torch.softmax import SoftmaxBlock, open_block
+
+CACHE = (2**16, 2**19)  # elements of a block, least and most: a quarter to two megabytes, what a core's cache holds
+SHARE = 64  # a block is at most this part of the batch, so that a dozen arrays of its size do not weigh
+DEVICE = 2**24  # elements of a block on an accelerator
+SORTED = 2**19  # elements that are sorted together, where they need not be more
+
+
+def rows(batch: Batch) -> list[list[Place]]:
+    """The blocks of a batch, those of the same images together: some pixels of one image, or several small images."""
+    images, channels, pixels = batch.scores.shape
+    least, most = CACHE
+    size = min(most, max(least, images * channels * pixels // SHARE))
+    size = size if batch.scores.device.type == "cpu" else DEVICE
+    if channels * pixels <= size:
+        some = size // (channels * pixels)
+        return [[(slice(n, n + some), slice(0, pixels))] for n in range(0, images, some)]
+    some = max(16, size // channels // 16 * 16)
+    cuts = [slice(i, min(i + some, pixels)) for i in range(0, pixels, some)]
+    return [[(slice(n, n + 1), cut) for cut in cuts] for n in range(images)]
+
+
+class Whole(Pixels):
+    """A batch that is looked at block by block."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.xp = xp
+        self.batch = batch
+        self.task, self.space, self.soft = batch.task, batch.space, not batch.hard
+        self.images, self.channels, self.pixels = batch.scores.shape
+        self.from_logits = batch.from_logits
+        self.weighted = batch.weight is not None or batch.ignore_index is not None
+        self.like = xp.wide(batch.scores[:0])
+        self.place = None
+        self.rows = rows(batch)
+        self.flaws: list[Tensor | None] = []
+        self._known = {}
+
+    def map(self, term: Callable[[Pixels], Tensor]) -> Tensor:
+        """A term of every pixel, without gradient."""
+        scratch = Scratch()
+        return torch.cat(
+            [torch.cat([term(open_block(self.batch, place, scratch)) for place in row], dim=2) for row in self.rows]
+        )
+
+    def _statistic(self, name: str) -> Tensor:
+        """A statistic of the target: it has no gradient."""
+        if name == "N" and not self.weighted:
+            return self.like.new_full((self.images, 1), self.pixels, dtype=exact(self.like))
+        scratch = Scratch()
+        return add_up([[open_block(self.batch, place, scratch).statistic(name) for place in row] for row in self.rows])
+
+    def count(self) -> Tensor:
+        """How often each pixel counts: (N, 1, P) or (N, K, P)."""
+        weight = self.batch.content(self.like).weight
+        if weight is not None:
+            return weight
+        return self.like.new_ones(1).expand(self.images, 1 if self.task == "multiclass" else self.channels, self.pixels)
+
+    def chunks(self, by_image: bool) -> tuple[Sequence[slice], Sequence[slice]]:
+        """Images and channels that are looked at together where a loss sorts."""
+        if self.processes.shared and not by_image:
+            return super().chunks(by_image)
+        images = min(self.images, max(1, SORTED // self.pixels)) if by_image else self.images
+        channels = max(1, SORTED // (images * self.pixels))
+        return (
+            [slice(n, n + images) for n in range(0, self.images, images)],
+            [slice(c, c + channels) for c in range(0, self.channels, channels)],
+        )
+
+    def cut(self, name: str, images: slice, channels: slice) -> Tensor:
+        """`probs`, `logits`, `target` or `count` of some images and channels."""
+        if name == "count":
+            return super().cut(name, images, channels)
+        batch = self.batch.part(images, slice(None))
+        values, valid, _ = batch.content(self.like)
+        if name == "target":
+            if not batch.indices:
+                return values[:, channels].to(self.like.dtype)
+            classes = torch.arange(self.channels, device=values.device)[channels]
+            return (values.unsqueeze(1) == classes.view(1, -1, 1)).to(self.like.dtype)
+        scores = xp.wide(batch.scores[:, channels])
+        if not batch.from_logits:
+            scores = scores if name == "probs" else log_probability(xp, scores) - log_complement(xp, scores)
+        elif name == "probs":
+            if batch.task == "multiclass":
+                top, inverse = (norm[images] for norm in self.norm)
+                scores = (scores - top).exp_().mul_(inverse)
+            else:
+                scores = torch.sigmoid(scores)
+        if valid is None:
+            return scores
+        valid = valid.unsqueeze(1) if batch.indices else valid
+        return torch.where(valid if valid.shape[1] == 1 else valid[:, channels], scores, 0.0)
+
+    @property
+    def norm(self) -> tuple[Tensor, Tensor]:
+        """max_c z_c and 1 / sum_c exp(z_c - max) of each pixel, (N, 1, P) each."""
+
+        def both(block: Pixels) -> Tensor:
+            assert isinstance(block, SoftmaxBlock)
+            return torch.cat(block.norm, dim=1)
+
+        top, inverse = self._once("norm", lambda: self.map(both)).split(1, dim=1)
+        return top, inverse
+
+    def flagged(self, value: Tensor) -> Tensor:
+        """`value`, or NaN where a block found bad input that must not be waited for."""
+        for flaw in self.flaws:
+            if flaw is not None:
+                value = torch.where(flaw, torch.full_like(value, torch.nan), value)
+        return value
+
+
+def add_up(rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Sums of blocks (b, k), image rows of them, as sums of images (N, k), in double precision where there is one."""
+    dtype = exact(rows[0][0])
+    found = [row[0].to(dtype) if len(row) == 1 else torch.stack(list(row)).sum(0, dtype=dtype) for row in rows]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def exact(x: Tensor) -> torch.dtype:
+    """The dtype that counts pixels exactly on the device of `x`: float64 where it has one."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
