@@ -28,6 +28,7 @@ from lossmith.torch import (
     unet_weight_map,
 )
 from oracle import ORACLES, Batch
+from paths import in_blocks
 
 torch.set_num_threads(1)
 
@@ -262,7 +263,7 @@ def takes(name: str, mode: str) -> bool:
 
 def test_every_loss_has_an_oracle_and_every_parameter_is_varied():
     assert set(ORACLES) == set(VARIANTS) == set(CATALOGUE)
-    elsewhere = {"ignore_index", "reduction", "from_logits", "counts"}
+    elsewhere = {"ignore_index", "reduction", "from_logits", "process_group", "counts"}
     for name, record in CATALOGUE.items():
         varied = {key for variant in VARIANTS[name] for term in parse_spec(variant) for key in term.atom.arguments}
         assert varied == {parameter.name for parameter in record.parameters} - elsewhere, name
@@ -277,6 +278,18 @@ def test_values_against_loops(name, variant, task):
             for reduction in ("mean", "sum", "none"):
                 got, said = run(variant, batch, reduction).numpy(), f"{mode}, {reduction}"
                 np.testing.assert_allclose(got, slow(batch, reduction=reduction), rtol=1e-9, atol=1e-12, err_msg=said)
+
+
+@pytest.mark.parametrize(("name", "variant", "task"), TASK_VARIANTS)
+def test_values_of_blocks_against_loops(name, variant, task):
+    """19 pixels an image are a block of 16 and one of 3."""
+    slow = oracle_of(variant, task)
+    for mode, reduction in (("weight", "mean"), ("one_image_ignored", "none"), ("soft_weight", "sum")):
+        if takes(name, mode):
+            batch = make_batch(task, mode, seed=11, pixels=19)
+            with in_blocks(16):
+                got = run(variant, batch, reduction).numpy()
+            np.testing.assert_allclose(got, slow(batch, reduction=reduction), rtol=1e-9, atol=1e-12, err_msg=mode)
 
 
 # The mean of these has a derivative everywhere but at thresholds and equal values, which random batches miss.
@@ -429,6 +442,7 @@ def extreme_batch(task: str, z: float, label: int, dtype: torch.dtype) -> Batch:
     return Batch(task, scores, np.array([[label]]))
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 @pytest.mark.parametrize("variant", PRECISE)
@@ -454,6 +468,7 @@ def test_extreme_logits_against_mpmath(variant, task, dtype):
                 assert torch.isfinite(gradient).all(), (z, label)
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("variant", ["dice(log=True)", "jaccard(log=True)"])
 @pytest.mark.parametrize("z", [-50.0, -200.0, -1e4])
 def test_the_log_forms_keep_pulling_at_a_lost_object(z, variant):
@@ -468,6 +483,7 @@ def test_the_log_forms_keep_pulling_at_a_lost_object(z, variant):
     assert gradient.item() == pytest.approx(-1.0, rel=1e-6)
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 @pytest.mark.parametrize("variant", PRECISE)
 def test_extreme_gradients_against_mpmath(variant, task):

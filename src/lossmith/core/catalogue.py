@@ -45,7 +45,7 @@ _RECORDS = (
         (Parameter("label_smoothing", 0.0, Interval(0.0, 1.0, high_open=True), "share given to all classes"), *PIXEL),
         "Bridle 1990; label smoothing: Szegedy 2016, sec. 7",
         "the baseline: start here, and beat it",
-        pixel.cross_entropy, statistics=pixel.likelihood,
+        pixel.cross_entropy, statistics=pixel.likelihood, of_truth=True,
     ),
     Record(
         "wce", "WeightedCrossEntropyLoss", "pixel",
@@ -61,7 +61,7 @@ _RECORDS = (
         "HED: Xie 2015, Eq. 2; RCF: Liu 2017, Eq. 1; Eigen & Fergus 2015, sec. 6.2; Cui 2019, Eq. 2",
         "rare foreground where missing it costs more than false alarms: recall rises, precision falls",
         pixel.weighted_cross_entropy,
-        prepare=pixel.class_balance, own_weights=True,
+        prepare=pixel.class_balance, own_weights=True, of_truth=True,
     ),
     Record(
         "focal", "FocalLoss", "pixel",
@@ -75,7 +75,7 @@ _RECORDS = (
         ),
         "Lin 2017, Eqs. 4, 5",
         "many easy background pixels; tune alpha together with the decision threshold",
-        pixel.focal,
+        pixel.focal, of_truth=True,
     ),
     Record(
         "mse", "MSELoss", "pixel", "mean squared error of the probabilities (Brier score)", "(p - t)^2",

@@ -64,7 +64,7 @@ def _slopes(px: Pixels, errors: Errors, scores: str, pool: str, classes: object)
         row = []
         for c in channels:
             arrays = _sorted_together(px, errors, scores, some, c)
-            if classes == "present" and xp.read(xp.any(arrays[1] > 0)) is False:
+            if may_skip and xp.read(xp.any(arrays[1] > 0)) is False:
                 row.append(xp.zeros_like(arrays[0]))
             else:
                 row.append(_row_slopes(xp, arrays) if by_image else _batch_slopes(px, arrays))

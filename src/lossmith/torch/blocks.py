@@ -121,12 +121,14 @@ class LogitBlock(Block):
         of_truth = self._of_log_truth(sums, leaves)
         whole = of_truth is None and leaves.keys() <= {"probs"} and out.dtype == p.dtype
         dz = out if whole else self.scratch.like("gradient", p)  # `out` is far away: it is written once
-        if inner is None:
-            dz.zero_()
-        else:
+        if inner is not None:
             self._through(p, inner, dz)
-        if of_truth is not None:
-            dz.addcmul_(torch.sub(self.target, p, out=self.scratch.like("slope", p)), of_truth)
+            if of_truth is not None:
+                dz.addcmul_(torch.sub(self.target, p, out=self.scratch.like("slope", p)), of_truth)
+        elif of_truth is not None:
+            torch.sub(self.target, p, out=dz).mul_(of_truth)
+        else:
+            dz.zero_()
         for name, slope in (("log_probs", self._through_log), ("log_rest", self._through_log_rest)):
             if name in leaves:
                 dz.add_(slope(p, leaves[name]))

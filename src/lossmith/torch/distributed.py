@@ -27,8 +27,8 @@ class Group:
 
     shared = True
 
-    def __init__(self, group: "ProcessGroup") -> None:
-        self.group = group
+    def __init__(self, choice: "ProcessGroup | str") -> None:
+        self.group = cast("ProcessGroup", dist.group.WORLD if choice == "world" else choice)
 
     def sum(self, *sums: Tensor | int) -> tuple[Tensor, ...]:
         """Each sum added up over the processes, all of them in one collective, in double precision."""
@@ -97,11 +97,8 @@ def _add_up(own: Tensor, group: "ProcessGroup") -> Tensor:
     return total
 
 
-def group_of(choice: "ProcessGroup | str | None") -> Group | None:
-    """The processes of a loss's `process_group`; None where there is no other process to wait for."""
+def shared(choice: "ProcessGroup | str | None") -> bool:
+    """Whether there may be another process for a loss's `process_group`."""
     if choice == "world":
-        choice = dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
-    if choice is None:
-        return None
-    group = cast("ProcessGroup", choice)
-    return Group(group) if dist.get_world_size(group) > 1 else None
+        return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return choice is not None

@@ -1,23 +1,31 @@
-"""The engine outside of what torch.compile traces: a compiled function has a graph break here.
+"""The engine for processes, outside of what torch.compile traces: a compiled function has a graph break here.
 
-Losses across processes run here: collectives and their gradients are no part of a traced graph. A module of its own,
-because loading it loads the compiler.
+Collectives and their gradients are no part of a traced graph. A module of its own, because loading it loads the
+compiler.
 """
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
+from lossmith.core.door import Batch
+from lossmith.core.record import Record
 from lossmith.torch import engine
+from lossmith.torch.distributed import Group
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _disabled(function: Callable[P, R]) -> Callable[P, R]:
-    disabled: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return disabled
+if TYPE_CHECKING:  # torch may be built without it
+    from torch.distributed import ProcessGroup
 
 
-values = _disabled(engine.values)
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def values(
+    batch: Batch,
+    losses: Sequence[tuple[Record, Mapping[str, Any]]],
+    *,
+    learned: bool,
+    process_group: "ProcessGroup | str",
+) -> list[Tensor]:
+    """As `engine.values`, for the batch of all processes of a group."""
+    return engine.values(batch, losses, learned=learned, processes=Group(process_group))

@@ -18,14 +18,16 @@ from lossmith.core.door import Batch
 from lossmith.core.evaluate import Part, prepare
 from lossmith.core.pixels import Pixels
 from lossmith.core.processes import ALONE, Processes
+from lossmith.core.region import names_of
 from lossmith.torch.blocks import Block, Place, Scratch
-from lossmith.torch.softmax import ManyClassesBlock, open_block
+from lossmith.torch.softmax import FEW, ManyClassesBlock, open_block
 from lossmith.torch.whole import Whole, add_up
 
 Key = tuple[int, str]
 SHARED = -1  # in a key, the statistics that losses share; else the number of the loss
 CONSTANT = ("N", "T", "TT", "weight")  # sums of the target alone
-SMALL = 2**15  # elements up to which walking costs more than it saves
+SMALL = 2**18  # elements up to which walking costs more than it saves
+LEAN = frozenset({"N", "P", "T", "I"})
 KEPT_FROM = 20  # classes from which a pixel's normaliser is kept: two numbers a pixel, a tenth of the logits at most
 
 
@@ -46,7 +48,7 @@ def values(
         # Prepared before any is finished, as in blocks: processes that take different paths must meet.
         parts = [prepare(record, px, **parameters) for record, parameters in losses]
         return [part.value(px) for part in parts]
-    whole = Whole(batch)
+    whole = Whole(batch, arrays(batch, losses))
     whole.processes = processes
     with torch.no_grad():
         parts = [prepare(record, whole, **parameters) for record, parameters in losses]
@@ -60,6 +62,21 @@ def values(
         own = {name: value for (place, name), value in sums.items() if place == number}
         found.append(part.finish(whole, shared | own).to(whole.like.dtype))
     return found
+
+
+def arrays(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> int:
+    """How many arrays of a block's size its losses need at a time, about.
+
+    Few where they take sums and log p_t alone: with many classes the softmax, else a one-hot target and a gradient, too.
+    """
+    for record, parameters in losses:
+        if record.family == "pixel":
+            lean = record.of_truth and not parameters.get("label_smoothing")
+        else:
+            lean = record.terms is None and LEAN.issuperset(names_of(record.definition, parameters))
+        if not lean or not batch.hard or not batch.from_logits:
+            return 9
+    return 2 if batch.task == "multiclass" and batch.scores.shape[1] > FEW else 6
 
 
 def in_blocks(batch: Batch) -> bool:

@@ -17,7 +17,7 @@ from lossmith.errors import must
 from lossmith.torch import engine
 from lossmith.torch.arguments import Numbers as Numbers
 from lossmith.torch.arguments import distinct, factor, floating, plain, shortest, signature
-from lossmith.torch.distributed import group_of
+from lossmith.torch.distributed import shared
 
 if TYPE_CHECKING:  # torch may be built without it
     from torch.distributed import ProcessGroup
@@ -149,12 +149,13 @@ def _values(losses: Sequence[Loss], batch: Batch) -> list[Tensor]:
     """The values of losses with the same door, in one pass."""
     learned = any(loss.learned for loss in losses)
     asked = [(loss.record, loss.arguments()) for loss in losses]
-    group = group_of(losses[0].settings["process_group"])
-    if group is None:
+    group = losses[0].settings["process_group"]
+    if not shared(group):
         return engine.values(batch, asked, learned=learned)
     from lossmith.torch import eager
 
-    return eager.values(batch, asked, learned=learned, processes=group)
+    found: list[Tensor] = eager.values(batch, asked, learned=learned, process_group=group)
+    return found
 
 
 class SumLoss(nn.Module):

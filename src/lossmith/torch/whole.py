@@ -13,16 +13,19 @@ from lossmith.torch.blocks import Place, Scratch
 from lossmith.torch.softmax import SoftmaxBlock, open_block
 
 CACHE = (2**16, 2**19)  # elements of a block, least and most: a quarter to two megabytes, what a core's cache holds
-SHARE = 64  # a block is at most this part of the batch, so that a dozen arrays of its size do not weigh
+SHARE = 8  # the arrays of a block are together at most this part of the batch, so that they do not weigh
 DEVICE = 2**24  # elements of a block on an accelerator
 SORTED = 2**19  # elements that are sorted together, where they need not be more
 
 
-def rows(batch: Batch) -> list[list[Place]]:
-    """The blocks of a batch, those of the same images together: some pixels of one image, or several small images."""
+def rows(batch: Batch, arrays: int) -> list[list[Place]]:
+    """The blocks of a batch, those of the same images together: some pixels of one image, or several small images.
+
+    arrays: how many arrays of a block's size are alive at a time.
+    """
     images, channels, pixels = batch.scores.shape
     least, most = CACHE
-    size = min(most, max(least, images * channels * pixels // SHARE))
+    size = min(most, max(least, images * channels * pixels // (SHARE * arrays)))
     size = size if batch.scores.device.type == "cpu" else DEVICE
     if channels * pixels <= size:
         some = size // (channels * pixels)
@@ -33,9 +36,9 @@ def rows(batch: Batch) -> list[list[Place]]:
 
 
 class Whole(Pixels):
-    """A batch that is looked at block by block."""
+    """A batch that is looked at block by block. arrays: see `rows`."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, arrays: int) -> None:
         self.xp = xp
         self.batch = batch
         self.task, self.space, self.soft = batch.task, batch.space, not batch.hard
@@ -44,7 +47,7 @@ class Whole(Pixels):
         self.weighted = batch.weight is not None or batch.ignore_index is not None
         self.like = xp.wide(batch.scores[:0])
         self.place = None
-        self.rows = rows(batch)
+        self.rows = rows(batch, arrays)
         self.flaws: list[Tensor | None] = []
         self._known = {}
 
