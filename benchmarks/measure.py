@@ -41,7 +41,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 ENOUGH = 30
 WARM_SPACE = 16
-WARM_ELEMENTS = 200_000  # enough for code that is only for large inputs
+WARM_ELEMENTS = 600_000  # enough for code that is only for large inputs
 SHORTEST_SAMPLE = 2e-3
 M_MMAP_THRESHOLD = -3
 

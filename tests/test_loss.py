@@ -141,6 +141,7 @@ def test_impossible_sums_are_refused(build, message):
     assert str(error.value) == message
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(
     ("task", "options", "logits", "target", "weight", "error", "message"),
     [
@@ -340,6 +341,7 @@ def test_log_is_minus_the_log_of_the_index(parameters, soft):
     assert logged.item() == pytest.approx(-math.log(1 - plain.item()), rel=1e-12)
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("name", ["ce", "wce", "focal", "topk", "ohem", "missing"])
 def test_a_class_that_is_switched_off_costs_the_same_in_every_form(name):
     """Logits of -inf for a class that never occurs; as indices, one-hot and soft target."""

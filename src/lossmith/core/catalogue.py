@@ -120,7 +120,8 @@ _RECORDS = (
         "-log p_t, without the background pixels whose argmax is a class that is not labelled in the image",
         PIXEL, "none: described here",
         "some objects of some images were never annotated",
-        selection.missing_annotation, prepare=selection.annotated_classes, tasks=("binary", "multiclass"), own_weights=True,
+        selection.missing_annotation,
+        prepare=selection.annotated_classes, tasks=("binary", "multiclass"), own_weights=True,
     ),
     Record(
         "dice", "DiceLoss", "region", "soft Dice: overlap of prediction and target",

@@ -1,4 +1,4 @@
-"""The door: what comes in as logits, target and weight is checked by shape (`receive`), then by value (`Batch.open`)."""
+"""The door: logits, target and weight are checked by shape (`receive`), then by value (`Batch.open`)."""
 
 import sys
 from collections.abc import Sequence
@@ -164,7 +164,8 @@ def receive(
         raise TypeError(must("target", "of an integer, bool or floating dtype", str(target.dtype)))
     if ignore_index is not None and task == "multiclass" and not indices:
         raise ValueError(
-            f"ignore_index must be None for a target of the logits' shape; got {ignore_index}; give such pixels weight 0"
+            f"ignore_index must be None for a target of the logits' shape; got {ignore_index}; "
+            "give such pixels weight 0"
         )
     if weight is not None:
         per_channel = prod(weight.shape) == images * channels * pixels

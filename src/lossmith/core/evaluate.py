@@ -37,6 +37,11 @@ class Part:
         """Those of the sums that losses share."""
         return tuple(name for name in self.names if name in STATISTICS)
 
+    @property
+    def of_truth(self) -> bool:
+        """Whether it takes of a pixel log p_t alone, see `Record`."""
+        return self.record.of_truth and not self.prepared.get("label_smoothing")
+
     def add(self, px: Pixels) -> dict[str, Array]:
         """What the pixels of a block give to this loss alone."""
         if self.record.family == "pixel":
@@ -48,6 +53,10 @@ class Part:
     def value(self, px: Pixels) -> Array:
         """The value on a batch as one block."""
         return self.finish(px, _Sums(px, self.add(px)))
+
+    def map(self, px: Pixels) -> Array:
+        """The terms of a pixel loss, as often as each pixel counts, (b, k, B)."""
+        return add_pixels(px, self.record.definition(px, **self.prepared), "none")["map"]
 
     def finish(self, px: Pixels, sums: Mapping[str, Array]) -> Array:
         """The reduced value, from the statistics and what `add` gave."""

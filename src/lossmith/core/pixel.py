@@ -141,6 +141,7 @@ class Focusing:
     gamma: float
 
     def __call__(self, log_p: Array) -> Array:
+        """The value."""
         return -power(self.xp, -self.xp.expm1(log_p), self.gamma) * log_p
 
     def slope(self, log_p: Array) -> Array:

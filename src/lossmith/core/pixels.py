@@ -133,8 +133,8 @@ class Pixels:
 
         multiclass: ``sum_c t_c a_c value(log p_c)``; sigmoid: ``t a value(log p) + (1-t) b value(log(1-p))``,
         a and b being `hit_weight` and `miss_weight`, one number a channel (1 where None). No `value`: log p itself.
-        A `value` with a method ``slope(log p)``, its derivative, saves the backward pass a graph, where what comes
-        of it here is used linearly, as in a weighted sum.
+        In a loss that takes nothing else of a pixel (`Record.of_truth`) a `value` has a method ``slope(log p)``, its
+        derivative, and what comes of it is used linearly: in the loss's derivative the slope takes its place.
         """
         xp = self.xp
         a, b = (None if w is None else xp.reshape(w, (1, -1, 1)) for w in (hit_weight, miss_weight))

@@ -21,11 +21,14 @@ class Record:
     """A loss of the catalogue.
 
     tasks: what a segmentation loss is for; a box loss has none, and axes, the axes that its boxes may have.
-    range: the values of the mean for hard targets. zero_at_truth: a certain, right prediction costs 0 (parameters at
-    their defaults). own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
-    hard_targets: soft targets are refused. of_truth: of a pixel it takes log p_t alone. joint: one value for all classes together. prepare, terms, statistics: what a
-    loss must know of the whole batch, what a block of pixels gives to it alone, and the shared sums that it is a
-    formula of; see `evaluate.py`.
+    range: the values of the mean for hard targets.
+    zero_at_truth: a certain, right prediction costs 0 (parameters at their defaults).
+    own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
+    hard_targets: soft targets are refused.
+    joint: one value for all classes together.
+    of_truth: of a pixel it takes log p_t alone.
+    prepare, terms, statistics: what a loss must know of the whole batch, what a block of pixels gives to it alone, and
+    the shared sums that a pixel loss is a formula of; see `evaluate.py`.
     """
 
     name: str

@@ -210,7 +210,7 @@ def _counted(
         factors.append(xp.astype(known["N"] + xp.zeros_like(T) != 0, T))
     if classes == "present":
         factors.append(xp.astype(T > 0, T))
-    elif classes != "all":
+    elif not isinstance(classes, str):
         K = T.shape[1]
         if any(not 0 <= c < K for c in classes):
             raise ValueError(must("classes", f"indices from 0 to {K - 1}", list(classes)))

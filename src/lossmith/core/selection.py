@@ -43,10 +43,10 @@ def hardest(px: Pixels, score: Array, share: float, most: float) -> Array:
     rows = [xp.reshape(score, (1, -1))]
     if px.weighted:
         rows.append(xp.reshape(px.count() + xp.zeros_like(score), (1, -1)))
-    rows, own = px.gathered(*rows)
-    if rows[0].shape[1] == 0:
+    gathered, own = px.gathered(*rows)
+    if gathered[0].shape[1] == 0:
         return score
-    score, count = rows[0], rows[1] if px.weighted else None
+    score, count = gathered[0], gathered[1] if px.weighted else None
     if count is None:
         budget = min(share * score.shape[1], most)
         bar = xp.kth_largest(score, max(1, math.ceil(budget)))

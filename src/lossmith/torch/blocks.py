@@ -18,10 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lossmith.core.door import Batch, any_of
+from lossmith.core.evaluate import Part
 from lossmith.core.namespaces.torch import xp
 from lossmith.core.pixels import Pixels
 
 Place = tuple[slice, slice]
+ORDINARY = 1e4  # logits below it have finite logarithms of probabilities
 
 
 class Scratch:
@@ -48,8 +50,7 @@ class Block(Pixels):
         scores = xp.wide(batch.scores)
         values, valid, weight = batch.content(scores)
         if valid is not None:
-            neutral = 0.0 if batch.from_logits else 1.0 / max(2, scores.shape[1])
-            scores = _clean(scores, valid.unsqueeze(1) if batch.indices else valid, neutral)
+            scores = _clean(scores, valid.unsqueeze(1) if batch.indices else valid, batch.from_logits)
         target = None if batch.task == "multiclass" and batch.hard else _real(values, scratch.like("target", scores))
         flaw = None if checked else any_of(xp, batch.flaws(scores, values, valid))
         if batch.indices and flaw is not None:
@@ -83,8 +84,18 @@ class Block(Pixels):
                 self.leaves[name] = super()._once(name, make).detach().requires_grad_()
         return self.leaves[name]
 
+    @property
+    def knows_slopes(self) -> bool:
+        """See `LogitBlock`."""
+        return False
+
+    def slope_of(self, part: Part) -> Tensor:
+        """See `LogitBlock`."""
+        raise NotImplementedError
+
     def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
         """Write the gradient of the scores into `out`, from those of the sums `by_hand`, (b, K), and of the leaves."""
+        assert not sums
         if leaves:
             out.copy_(leaves["probs"])
         else:
@@ -99,20 +110,28 @@ class LogitBlock(Block):
     def __init__(self, batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False) -> None:
         super().__init__(batch, place, scratch, checked=checked)
         self.by_hand = ("P",) if self.soft else ("P", "I", "PT", "L")
+        self._sloping = False
+
+    @property
+    def knows_slopes(self) -> bool:
+        """Whether `slope_of` can be asked: what a loss takes of a hard target is log p_t."""
+        return not self.soft
+
+    def slope_of(self, part: Part) -> Tensor:
+        """The derivative of a loss's terms by log p_t, for a loss that takes nothing else of a pixel.
+
+        The terms are linear in what `expect` gives, so putting the slope in its place gives the derivative.
+        """
+        self._sloping = True
+        slope = part.map(self)
+        self._sloping = False
+        return slope
 
     def _of_truth(self, value: Callable[[Tensor], Tensor] | None) -> Tensor:
-        """For the gradient, what is linear in log p_t or has a slope needs no graph and no value of its own."""
-        slope = getattr(value, "slope", None)
-        if self.leaves is None or (value is not None and slope is None):
-            return super()._of_truth(value)
-        if "truth" not in self.leaves:
-            shape = self.like.shape if self.labels is None else self.like[:, :1].shape
-            self.leaves["truth"] = self.like.new_zeros(1).expand(shape).requires_grad_()
-        if slope is None:
-            return self.leaves["truth"]
-        with torch.no_grad():
-            steepness = slope(self._known["log_truth"] if "log_truth" in self._known else self._log_truth())
-        return self.leaves["truth"] * steepness
+        if self._sloping and value is None:
+            return torch.ones_like(self.like if self.labels is None else self.like[:, :1])
+        slope = getattr(value, "slope", None) if self._sloping else None
+        return super()._of_truth(slope or value)
 
     def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
         """See `Block`."""
@@ -178,8 +197,6 @@ class SigmoidBlock(LogitBlock):
     def _statistic(self, name: str) -> Tensor:
         if self.leaves is None and self.weight is None and not self.soft:
             if name in ("I", "PT"):
-                if self.images * self.channels == 1:
-                    return torch.dot(self.probs.view(-1), self.target.view(-1)).view(1, 1)
                 return torch.mul(self.probs, self.target, out=self.scratch.like("slope", self.like)).sum(2)
             if name == "L" and "log_truth" not in self._known:
                 return self._tail().sum(2).add_(self._hinge().sum(2)).neg_()
@@ -219,8 +236,10 @@ def _real(values: Tensor, out: Tensor) -> Tensor:
     return out.copy_(values.to(torch.uint8) if values.dtype == torch.int64 else values)
 
 
-def _clean(scores: Tensor, valid: Tensor, neutral: float) -> Tensor:
-    """Scores that no ignored pixel can spoil. On the CPU they stay as they are where they are finite already."""
-    if scores.device.type == "cpu" and torch.isfinite(scores.sum()):
-        return scores
-    return torch.where(valid, scores, neutral)
+def _clean(scores: Tensor, valid: Tensor, from_logits: bool) -> Tensor:
+    """Scores that no ignored pixel can spoil. On the CPU logits of an ordinary size stay as they are."""
+    if from_logits and scores.device.type == "cpu" and scores.numel():
+        low, high = scores.aminmax()
+        if low.item() > -ORDINARY and high.item() < ORDINARY:
+            return scores
+    return torch.where(valid, scores, 0.0 if from_logits else 1.0 / max(2, scores.shape[1]))

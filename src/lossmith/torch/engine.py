@@ -6,7 +6,8 @@ has the size of the processor's cache. Where blocks cannot go (traces, function 
 targets) the same definitions see the whole batch as one, under ordinary autograd.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from lossmith.core.pixels import Pixels
 from lossmith.core.processes import ALONE, Processes
 from lossmith.core.region import names_of
 from lossmith.torch.blocks import Block, Place, Scratch
-from lossmith.torch.softmax import FEW, ManyClassesBlock, open_block
+from lossmith.torch.softmax import IndexedBlock, open_block
 from lossmith.torch.whole import Whole, add_up
 
 Key = tuple[int, str]
@@ -53,7 +54,7 @@ def values(
     with torch.no_grad():
         parts = [prepare(record, whole, **parameters) for record, parameters in losses]
     walk = Walk(whole, parts)
-    outputs = _Blocks.apply(walk, batch.scores, batch.target, batch.weight)
+    outputs = _Blocks.apply(walk, batch.scores, batch.target, batch.weight)  # type: ignore[no-untyped-call]
     sums = dict(zip(walk.keys, outputs, strict=True))
     shared = {} if whole.weighted else {"N": whole.statistic("N")}
     shared |= {name: value for (place, name), value in sums.items() if place == SHARED}
@@ -67,37 +68,39 @@ def values(
 def arrays(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> int:
     """How many arrays of a block's size its losses need at a time, about.
 
-    Few where they take sums and log p_t alone: with many classes the softmax, else a one-hot target and a gradient, too.
+    Few where they take only sums and log p_t: the softmax, its gradient, and vectors with one number a pixel.
     """
+    traced = False
     for record, parameters in losses:
         if record.family == "pixel":
             lean = record.of_truth and not parameters.get("label_smoothing")
+            traced = traced or record.statistics is None
         else:
             lean = record.terms is None and LEAN.issuperset(names_of(record.definition, parameters))
         if not lean or not batch.hard or not batch.from_logits:
             return 9
-    return 2 if batch.task == "multiclass" and batch.scores.shape[1] > FEW else 6
+    if batch.task == "multiclass":
+        return 3 + 12 // int(batch.scores.shape[1])
+    return 11 if traced else 4 if all(record.family == "region" for record, _ in losses) else 6
+
+
+def has_tangent(tensor: Tensor) -> bool:
+    """Whether forward-mode differentiation asks for a derivative by it."""
+    return unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def in_blocks(batch: Batch) -> bool:
     """Whether the batch is of plain tensors that can be looked at block by block."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or batch.scores.numel() <= SMALL:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or batch.scores.numel() <= SMALL:  # type: ignore
         return False
     given = [tensor for tensor in (batch.scores, batch.target, batch.weight) if tensor is not None]
     if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in given) or batch.scores.device.type == "meta":
         return False
-    if any(tensor.requires_grad for tensor in given[1:]) or any(
-        unpack_dual(tensor).tangent is not None for tensor in given
-    ):
+    if any(tensor.requires_grad for tensor in given[1:]) or any(map(has_tangent, given)):
         return False
     if batch.scores.device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
         return False
-    try:
-        for tensor in given:
-            tensor.data_ptr()
-    except RuntimeError:  # inside a function transform
-        return False
-    return True
+    return not torch._C._are_functorch_transforms_active()
 
 
 class Walk:
@@ -118,10 +121,26 @@ class Walk:
         return found
 
 
+def _exactly(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step without autocast, which would multiply matrices in half precision."""
+
+    @wraps(step)
+    def without_autocast(ctx: Any, *arguments: Any) -> Any:
+        walk = arguments[0] if isinstance(arguments[0], Walk) else ctx.walk
+        device = walk.whole.like.device.type
+        if not torch.is_autocast_enabled(device):
+            return step(ctx, *arguments)
+        with torch.autocast(device, enabled=False):
+            return step(ctx, *arguments)
+
+    return without_autocast
+
+
 class _Blocks(torch.autograd.Function):
     """Scores to the sums of `Walk.keys`; equal to `Walk.look` on the whole batch as one block."""
 
     @staticmethod
+    @_exactly
     def forward(ctx: Any, walk: Walk, scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
         batch = walk.whole.batch.holding(scores, target, weight)
         keep = ctx.needs_input_grad[1] and scores.shape[1] >= KEPT_FROM
@@ -135,11 +154,12 @@ class _Blocks(torch.autograd.Function):
                 block = open_block(batch, place, scratch)
                 rows[-1].append(walk.look(block, walk.statistics, range(len(walk.parts))))
                 walk.whole.flaws.append(block.flaw)
-                if keep and isinstance(block, ManyClassesBlock):
+                if keep and isinstance(block, IndexedBlock):
                     norms[-1].append(block.norm)
         walk.keys = list(rows[0][0])
         outputs = tuple(_joined([[found[key] for found in row] for row in rows]) for key in walk.keys)
         ctx.walk, ctx.batch = walk, batch.holding(None, None, None)
+        walk.whole.forget()  # from here on only `saved_tensors` holds the batch
         ctx.norms = norms
         ctx.save_for_backward(scores, target, weight)
         ctx.mark_non_differentiable(
@@ -149,6 +169,7 @@ class _Blocks(torch.autograd.Function):
         return outputs
 
     @staticmethod
+    @_exactly
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor | None, None, None]:
         scores, target, weight = ctx.saved_tensors
         batch = ctx.batch.holding(scores, target, weight)
@@ -168,23 +189,34 @@ class _Blocks(torch.autograd.Function):
 
 def _differentiate(walk: Walk, block: Block, asked: Mapping[Key, Tensor], out: Tensor) -> None:
     """Write the gradient of a block's scores."""
-    by_hand = {name: g for (place, name), g in asked.items() if place == SHARED and name in block.by_hand}
-    names = [name for place, name in asked if place == SHARED and name not in by_hand]
+    sums = {name: g for (place, name), g in asked.items() if place == SHARED and name in block.by_hand}
+    leaves: dict[str, Tensor] = {}
+    rest = {key: g for key, g in asked.items() if key[0] != SHARED or key[1] not in sums}
+    for key in asked:
+        part = walk.parts[key[0]] if key[0] != SHARED else None
+        if part is not None and part.of_truth and block.knows_slopes:
+            own = rest.pop(key)
+            slope = block.slope_of(part) * (own if own.ndim == 3 else own.unsqueeze(2))
+            leaves["truth"] = leaves["truth"] + slope if "truth" in leaves else slope
+    if rest:
+        leaves |= _through_graph(walk, block, rest)
+    block.pull_back(sums, leaves, out)
+
+
+def _through_graph(walk: Walk, block: Block, asked: Mapping[Key, Tensor]) -> dict[str, Tensor]:
+    """The gradients of the block's leaves, by autograd over the definitions."""
+    names = [name for place, name in asked if place == SHARED]
     parts = sorted({place for place, _ in asked if place != SHARED})
-    leaf_gradients: dict[str, Tensor] = {}
-    if names or parts:
-        with torch.enable_grad():
-            block.trace()
-            found = walk.look(block, names, parts)
-        outputs = [(value, asked[key].to(value.dtype)) for key, value in found.items() if key in asked]
-        outputs = [(value, g) for value, g in outputs if value.requires_grad]
-        leaves = block.leaves or {}
-        if outputs:
-            grads = torch.autograd.grad(
-                [value for value, _ in outputs], list(leaves.values()), [g for _, g in outputs], allow_unused=True
-            )
-            leaf_gradients = {name: g for name, g in zip(leaves, grads, strict=True) if g is not None}
-    block.pull_back(by_hand, leaf_gradients, out)
+    with torch.enable_grad():
+        block.trace()
+        found = walk.look(block, names, parts)
+    outputs = [(found[key], g.to(found[key].dtype)) for key, g in asked.items() if found[key].requires_grad]
+    leaves = block.leaves or {}
+    if not outputs:
+        return {}
+    values, gradients = zip(*outputs, strict=True)
+    found_gradients = torch.autograd.grad(values, list(leaves.values()), gradients, allow_unused=True)
+    return {name: g for name, g in zip(leaves, found_gradients, strict=True) if g is not None}
 
 
 def _twice(walk: Walk, batch: Batch, asked: Mapping[Key, Tensor]) -> Tensor | None:

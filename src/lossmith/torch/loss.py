@@ -97,7 +97,8 @@ class Loss(nn.Module):
     @property
     def learned(self) -> bool:
         """Whether a gradient is asked for the numbers by class."""
-        own = any(buffer is not None and buffer.requires_grad for buffer in self._buffers.values())
+        buffers = [buffer for buffer in self._buffers.values() if buffer is not None]
+        own = any(buffer.requires_grad or engine.has_tangent(buffer) for buffer in buffers)
         return own or any(part.learned for part in self._modules.values() if isinstance(part, Loss))
 
     @property
@@ -147,7 +148,7 @@ class Loss(nn.Module):
 
 def _values(losses: Sequence[Loss], batch: Batch) -> list[Tensor]:
     """The values of losses with the same door, in one pass."""
-    learned = any(loss.learned for loss in losses)
+    learned = not torch.compiler.is_compiling() and any(loss.learned for loss in losses)
     asked = [(loss.record, loss.arguments()) for loss in losses]
     group = losses[0].settings["process_group"]
     if not shared(group):

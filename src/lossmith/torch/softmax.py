@@ -2,12 +2,10 @@
 
 With e = exp(z - max z) and r = 1 / sum_c e_c of each pixel, p = e r is seldom needed as such in the forward pass:
 
-    P_c = sum_i e_ci (w_i r_i)                   a matrix by a vector
-    I_c = sum_i t_ci e_ci (w_i r_i)
-    log p_t = z_t - max z + log r                one number a pixel
+    P_c = sum_i e_ci (w_i r_i)
+    log p_t = z_t - max z + log r       one number a pixel
 
-Few classes go by a one-hot target, many by the index of the true class: reading by an index costs a pixel about as
-much as eight classes of arithmetic.
+A hard target is read by the index of the true class, so that whatever comes of it is one number a pixel, too.
 """
 
 from collections.abc import Mapping
@@ -18,12 +16,12 @@ from torch import Tensor
 from lossmith.core.door import Batch
 from lossmith.torch.blocks import Block, LogitBlock, Place, Scratch, SigmoidBlock, added
 
-FEW = 8
+FEW = 8  # classes up to which sums by class are cheaper by a one-hot target than by counting
 Norm = tuple[Tensor, Tensor]
 
 
 class SoftmaxBlock(LogitBlock):
-    """Multiclass logits of few classes, or with a soft target."""
+    """Multiclass logits with a soft target."""
 
     def __init__(
         self, batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False, norm: Norm | None = None
@@ -58,6 +56,27 @@ class SoftmaxBlock(LogitBlock):
         top, inverse = self.norm
         return (self.like - top).add_(inverse.log())
 
+    def _statistic(self, name: str) -> Tensor:
+        if name == "P" and self.leaves is None and "probs" not in self._known:
+            share = self.norm[1] if self.weight is None else self.weight * self.norm[1]
+            return self.over_pixels(self.scaled, share)
+        return super()._statistic(name)
+
+    def over_pixels(self, values: Tensor, weight: Tensor) -> Tensor:
+        """sum_i v_ci w_i, (b, K). Not as a matrix by a vector: adding many equal numbers one by one drifts."""
+        return torch.mul(values, weight, out=self.scratch.like("weighted", values)).sum(2)
+
+    def _through(self, p: Tensor, g: Tensor, out: Tensor) -> None:
+        product = torch.mul(p, g, out=self.scratch.like("product", p))
+        torch.mul(torch.sub(g, over_classes(product, None), out=product), p, out=out)
+
+    def _through_log(self, p: Tensor, h: Tensor) -> Tensor:
+        return h - p * h.sum(1, keepdim=True)
+
+
+class IndexedBlock(SoftmaxBlock):
+    """Multiclass logits with a hard target."""
+
     def _log_truth(self) -> Tensor:
         assert self.labels is not None
         top, inverse = self.norm
@@ -71,60 +90,42 @@ class SoftmaxBlock(LogitBlock):
         return out.copy_(self.labels.to(self.like.dtype).unsqueeze(1)).eq_(classes)
 
     def _statistic(self, name: str) -> Tensor:
-        if self.leaves is None:
-            if name == "P" and "probs" not in self._known:
-                return over_pixels(self.scaled, self._share())
-            if name in ("I", "PT") and not self.soft and "probs" not in self._known:
-                own = torch.mul(self.scaled, self.target, out=self.scratch.like("own", self.like))
-                return over_pixels(own, self._share())
-        return super()._statistic(name)
-
-    def _share(self) -> Tensor:
-        """w r."""
-        return self.norm[1] if self.weight is None else self.weight * self.norm[1]
-
-    def _through(self, p: Tensor, g: Tensor, out: Tensor) -> None:
-        product = torch.mul(p, g, out=self.scratch.like("product", p))
-        torch.mul(torch.sub(g, over_classes(product, None), out=product), p, out=out)
-
-    def _through_log(self, p: Tensor, h: Tensor) -> Tensor:
-        return h - p * h.sum(1, keepdim=True)
-
-
-class ManyClassesBlock(SoftmaxBlock):
-    """Multiclass logits of many classes, with class indices for a target."""
-
-    def _statistic(self, name: str) -> Tensor:
         if self.leaves is not None or name not in ("I", "PT", "T", "TT"):
             return super()._statistic(name)
         assert self.labels is not None
         weight = self.weight if name in ("T", "TT") else self._weighted(self.log_truth.exp())
-        return by_class(self.labels, weight, self.channels)
+        if self.channels > FEW:
+            return by_class(self.labels, weight, self.channels)
+        return self.target.sum(2) if weight is None else self.over_pixels(self.target, weight)
 
     def _weighted(self, term: Tensor) -> Tensor:
         return term if self.weight is None else term.mul_(self.weight)
 
     def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
         """See `Block`. What comes by way of one number a pixel, log p_t, is spread over the classes in one pass."""
-        if not leaves.keys() <= {"truth", "log_truth"} or out.dtype != self.like.dtype:
+        if not leaves.keys() <= {"truth", "log_truth"}:
             super().pull_back(sums, leaves, out)
             return
         assert self.labels is not None
         p, index = self._probs(), self.labels.unsqueeze(1)
+        dz = out if out.dtype == p.dtype else self.scratch.like("gradient", p)
         area, overlap = sums.get("P"), added(sums.get("I"), sums.get("PT"))
         h = self._of_log_truth(sums, leaves)
         if overlap is not None:
             own = overlap.gather(1, self.labels).unsqueeze(1).mul_(p.gather(1, index))
             h = added(self._weighted(own), h)
         if area is None:
-            torch.mul(p, 0.0 if h is None else -h, out=out)
+            torch.mul(p, 0.0 if h is None else -h, out=dz)
         elif self.weight is None:
-            torch.sub(area.unsqueeze(2), added(over_classes(p, area), h), out=out).mul_(p)
+            mean = over_classes(p, area)
+            torch.sub(area.unsqueeze(2), mean if h is None else mean + h, out=dz).mul_(p)
         else:
-            torch.sub(area.unsqueeze(2), over_classes(p, area), out=out).mul_(self.weight)
-            (out if h is None else out.sub_(h)).mul_(p)
+            torch.sub(area.unsqueeze(2), over_classes(p, area), out=dz).mul_(self.weight)
+            (dz if h is None else dz.sub_(h)).mul_(p)
         if h is not None:
-            out.scatter_add_(1, index, h.expand_as(index))
+            dz.scatter_add_(1, index, h.expand_as(index))
+        if dz is not out:
+            out.copy_(dz)
 
 
 def open_block(
@@ -136,15 +137,7 @@ def open_block(
         return Block(part, place, scratch, checked=checked)
     if batch.task != "multiclass":
         return SigmoidBlock(part, place, scratch, checked=checked)
-    many = batch.hard and batch.scores.shape[1] > FEW
-    return (ManyClassesBlock if many else SoftmaxBlock)(part, place, scratch, checked=checked, norm=norm)
-
-
-def over_pixels(values: Tensor, weight: Tensor) -> Tensor:
-    """sum_i v_ci w_i: (b, K, B) and (b, 1, B) to (b, K)."""
-    if values.shape[0] == 1:
-        return torch.mv(values[0], weight[0, 0]).unsqueeze(0)
-    return (values * weight).sum(2)
+    return (IndexedBlock if batch.hard else SoftmaxBlock)(part, place, scratch, checked=checked, norm=norm)
 
 
 def over_classes(values: Tensor, weight: Tensor | None) -> Tensor:

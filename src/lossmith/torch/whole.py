@@ -45,7 +45,7 @@ class Whole(Pixels):
         self.images, self.channels, self.pixels = batch.scores.shape
         self.from_logits = batch.from_logits
         self.weighted = batch.weight is not None or batch.ignore_index is not None
-        self.like = xp.wide(batch.scores[:0])
+        self.like = xp.wide(batch.scores.new_empty(0, self.channels, self.pixels))  # of its own: a view would hold all
         self.place = None
         self.rows = rows(batch, arrays)
         self.flaws: list[Tensor | None] = []
@@ -118,6 +118,11 @@ class Whole(Pixels):
 
         top, inverse = self._once("norm", lambda: self.map(both)).split(1, dim=1)
         return top, inverse
+
+    def forget(self) -> None:
+        """Let go of the batch; what is left is what it takes to finish."""
+        self.batch = self.batch.holding(None, None, None)
+        self._known.clear()
 
     def flagged(self, value: Tensor) -> Tensor:
         """`value`, or NaN where a block found bad input that must not be waited for."""

@@ -39,7 +39,6 @@ _NAMES |= {
     "cumulative_sum": torch.cumsum,
     "amax": torch.amax,
 }
-MANY = 2**14  # elements from which the fused aminmax is slower than two passes
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -85,7 +84,7 @@ class _Torch:
     def outside(self, x: Tensor, low: float, high: float) -> bool | Tensor:
         if x.dtype == torch.bool or x.numel() == 0:
             return False
-        least, most = x.aminmax() if x.numel() < MANY else (x.amin(), x.amax())
+        least, most = x.aminmax()
         if torch.compiler.is_compiling() or x.device.type != "cpu":
             return ~((least >= low) & (most <= high))
         try:
