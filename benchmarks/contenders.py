@@ -13,7 +13,7 @@ def lossmith(d: Definition, b: Batch) -> Run:
     """This library. Its smooth is 0 and its classes "all" by default."""
     from lossmith import torch as ours
 
-    target = b.channel if b.task == "binary" else b.labels
+    target = b.mask if b.task == "binary" else b.labels
     # Peers see one channel as one class; the paper's two classes are this library's binary form.
     gdice_task = "multilabel" if b.task == "binary" else b.task
     pool, per_image = d.pool or "image", d.pool == "image"

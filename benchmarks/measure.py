@@ -181,7 +181,7 @@ def footprint(progress: Progress, course: Course, name: str) -> Cell:
             small = _small(course, DTYPES[course.dtype], space)
             _step(ASK[name](course.definition, small), small.logits)
         run = ASK[name](course.definition, batch)
-        given = {tensor.untyped_storage().data_ptr() for tensor in (batch.logits, batch.labels, batch.real)}
+        given = {tensor.untyped_storage().data_ptr() for tensor in (batch.logits, batch.labels, batch.real, batch.mask)}
         unit = batch.logits.numel() * batch.logits.element_size()
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")

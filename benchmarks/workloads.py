@@ -43,7 +43,7 @@ WORKLOADS = (
 class Batch:
     """One batch: the logits, and the target in each of the forms that libraries ask for.
 
-    labels: (N, *space) int64. channel: (N, 1, *space) int64. real: (N, 1, *space) in the logits' dtype.
+    labels: (N, *space) int64. channel: (N, 1, *space) int64. mask: the same, uint8. real: (N, 1, *space) in the logits' dtype.
     """
 
     task: Task
@@ -59,6 +59,11 @@ class Batch:
     def channel(self) -> Tensor:
         """The labels with a channel axis."""
         return self.labels.unsqueeze(1)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """The labels with a channel axis, in bytes, as masks are read from files."""
+        return self.channel.to(torch.uint8)
 
     @cached_property
     def real(self) -> Tensor:

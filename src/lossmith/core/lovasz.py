@@ -90,8 +90,9 @@ def _batch_slopes(px: Pixels, arrays: list[Array]) -> Array:
     rows = [xp.reshape(xp.permute_dims(array, (1, 0, 2)), (channels, images * pixels)) for array in arrays]
     arrays.clear()
     gathered, own = px.gathered(*rows)
-    rows.clear()
-    found = xp.reshape(_row_slopes(xp, list(gathered))[:, own], (channels, images, pixels))
+    rows[:] = gathered
+    del gathered
+    found = xp.reshape(_row_slopes(xp, rows)[:, own], (channels, images, pixels))
     return xp.permute_dims(found, (1, 0, 2))
 
 
