@@ -43,7 +43,8 @@ WORKLOADS = (
 class Batch:
     """One batch: the logits, and the target in each of the forms that libraries ask for.
 
-    labels: (N, *space) int64. channel: (N, 1, *space) int64. mask: the same, uint8. real: the same, in the logits' dtype.
+    labels: (N, *space) int64. channel: (N, 1, *space) int64. mask: the same, uint8.
+    real: the same, in the logits' dtype.
     """
 
     task: Task
