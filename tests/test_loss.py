@@ -105,6 +105,15 @@ def test_a_sum_with_a_module_of_ones_own():
         loss(batch.logits, batch.target, torch.ones(2, 5, 5))
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_compiled_sum_takes_batches_of_any_size(task):
+    loss = parse("ce + 0.5*dice + focal", task)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=True)
+    for size in (5, 7, 9):
+        batch = case(task, size, size + 1)
+        torch.testing.assert_close(compiled(batch.logits, batch.target), loss(batch.logits, batch.target))
+
+
 def test_sums_compile_pickle_and_transform():
     batch = case("multiclass", 5, 5)
     loss = parse("ce + 0.5*dice + lovasz", "multiclass")

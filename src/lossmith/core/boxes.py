@@ -10,6 +10,7 @@ from operator import mul
 from typing import Concatenate, NamedTuple, ParamSpec
 
 from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.reduce import times_of
 from lossmith.core.stable import divide
 from lossmith.errors import must
 
@@ -194,7 +195,7 @@ def _found(xp: Namespace, flaw: Array, message: str) -> Array | None:
 def _reduce(xp: Namespace, loss: Array, weight: Array | None, reduction: str) -> Array:
     """The one mean of `reduce.py`, over boxes."""
     if weight is not None:
-        loss = xp.where(weight == 0, xp.zeros_like(loss), weight * loss)
+        loss = times_of(xp, weight, loss)
     if reduction == "none":
         return loss
     if reduction == "sum" or 0 in loss.shape:

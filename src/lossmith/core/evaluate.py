@@ -40,7 +40,7 @@ class Part:
     @property
     def of_truth(self) -> bool:
         """Whether it takes of a pixel log p_t alone, see `Record`."""
-        return self.record.of_truth and not self.prepared.get("label_smoothing")
+        return self.record.takes_truth_alone(self.prepared)
 
     def add(self, px: Pixels) -> dict[str, Array]:
         """What the pixels of a block give to this loss alone."""

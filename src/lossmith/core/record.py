@@ -60,6 +60,10 @@ class Record:
         known = [parameter.name for parameter in self.parameters]
         raise ValueError(f"{self.name} has no parameter {name}{suggest(name, known)}")
 
+    def takes_truth_alone(self, parameters: Mapping[str, object]) -> bool:
+        """Whether the loss takes of a pixel log p_t alone; smoothed labels look at every class."""
+        return self.of_truth and not parameters.get("label_smoothing")
+
     def check(self, values: Mapping[str, object]) -> None:
         """Raise at the first parameter that is unknown or has an illegal value."""
         for name, value in values.items():

@@ -7,7 +7,7 @@ Without weights the mean of "none" is "mean"; with them "none" shows weight time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lossmith.core.namespaces import Array
+from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels
 from lossmith.core.stable import divide
 
@@ -30,7 +30,7 @@ def add_pixels(px: Pixels, terms: Terms, reduction: str) -> dict[str, Array]:
     """What a block gives to the reduction: sums over its pixels, or for "none" the terms themselves."""
     xp, (loss, weight, times) = px.xp, terms
     count = px.weight if times is None else times
-    counted = loss if count is None else _times(px, count, loss)
+    counted = loss if count is None else times_of(xp, count, loss)
     if reduction == "none":
         return {"map": counted}
     sums = {"loss": xp.sum(counted, axis=2)}
@@ -52,20 +52,20 @@ def reduce_pixels(px: Pixels, sums: Mapping[str, Array], reduction: str) -> Arra
         count = xp.sum(sums["weight"])
     else:
         count = px.images * px.pixels * (1 if px.task == "multiclass" else px.channels)
-    return px.flagged(_mean(px, *px.everywhere(total, count)))
+    return px.flagged(_mean(px, *px.everywhere(total, count), alike="weight" not in sums))
 
 
-def _mean(px: Pixels, total: Array, count: Array | int) -> Array:
-    """total / count; 0 where nothing counts."""
-    if hasattr(count, "shape"):
-        # Where nothing counts the sum is 0 already; dividing it by 1 keeps the graph intact.
-        return divide(px.xp, total, count, otherwise=None)
-    return total / (count or 1)
+def _mean(px: Pixels, total: Array, count: Array | int, *, alike: bool) -> Array:
+    """total / count; 0 where nothing counts. alike: every item counts once, so `count` came as a number."""
+    if alike and not px.processes.shared:
+        return total / (count or 1)
+    # Where nothing counts the sum is 0 already; dividing it by 1 keeps the graph intact.
+    return divide(px.xp, total, count, otherwise=None)
 
 
-def _times(px: Pixels, count: Array, loss: Array) -> Array:
+def times_of(xp: Namespace, count: Array, loss: Array) -> Array:
     """count * loss, exactly 0 where the count is 0."""
-    return px.xp.where(count == 0, px.xp.zeros_like(loss), count * loss)
+    return xp.where(count == 0, xp.zeros_like(loss), count * loss)
 
 
 def reduce_items(px: Pixels, value: Array, weight: Array | None, reduction: str, *, pooled: bool) -> Array:
@@ -78,5 +78,6 @@ def reduce_items(px: Pixels, value: Array, weight: Array | None, reduction: str,
     count = value.shape[0] * value.shape[1] if weight is None else xp.sum(weight)
     if reduction == "sum":
         return px.flagged(*((total,) if pooled else px.everywhere(total)))
-    # What is pooled is the same in every process already.
-    return px.flagged(_mean(px, *((total, count) if pooled else px.everywhere(total, count))))
+    if pooled:  # the same in every process already
+        return px.flagged(total / (count or 1) if weight is None else divide(xp, total, count, otherwise=None))
+    return px.flagged(_mean(px, *px.everywhere(total, count), alike=weight is None))

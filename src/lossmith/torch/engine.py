@@ -70,18 +70,18 @@ def arrays(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> 
 
     Few where they take only sums and log p_t: the softmax, its gradient, and vectors with one number a pixel.
     """
-    traced = False
+    mapped = False
     for record, parameters in losses:
         if record.family == "pixel":
-            lean = record.of_truth and not parameters.get("label_smoothing")
-            traced = traced or record.statistics is None
+            lean = record.takes_truth_alone(parameters)
+            mapped = mapped or record.statistics is None
         else:
             lean = record.terms is None and LEAN.issuperset(names_of(record.definition, parameters))
         if not lean or not batch.hard or not batch.from_logits:
             return 9
     if batch.task == "multiclass":
         return 3 + 12 // int(batch.scores.shape[1])
-    return 11 if traced else 4 if all(record.family == "region" for record, _ in losses) else 6
+    return 11 if mapped else 4 if all(record.family == "region" for record, _ in losses) else 6
 
 
 def has_tangent(tensor: Tensor) -> bool:
