@@ -8,8 +8,15 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
+from lossmith.core.catalogue import CATALOGUE
 from lossmith.torch import Loss, engine, parse, whole
 
+# Losses of pixels that know nothing of one another: the others have pages of tests of their own.
+SEPARABLE = {
+    name: record
+    for name, record in CATALOGUE.items()
+    if not (record.neighbours or record.inputs or not record.supervised)
+}
 IGNORE = 255
 CHANNELS = {"binary": 1, "multiclass": 3, "multilabel": 3}
 

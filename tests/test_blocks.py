@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lossmith.core.catalogue import CATALOGUE
 from lossmith.torch import Loss, parse
-from paths import IGNORE, fits, given, in_blocks, in_one
+from paths import IGNORE, SEPARABLE, fits, given, in_blocks, in_one
 
-ROWS = [(name, task) for name, record in CATALOGUE.items() for task in record.tasks]
+ROWS = [(name, task) for name, record in SEPARABLE.items() for task in record.tasks]
 MODES = (
     *("plain", "ignore", "weight", "channel_weight", "ignore weight", "one_hot", "one_hot weight"),
     *("soft", "soft weight", "soft channel_weight", "probs", "probs ignore", "probs soft weight"),
@@ -61,7 +60,7 @@ def test_every_loss_on_every_kind_of_input(name, task):
             same(name, given(task, mode, seed=seed), [next(reductions), next(reductions)])
 
 
-@pytest.mark.parametrize("name", [name for name, record in CATALOGUE.items() if "multiclass" in record.tasks])
+@pytest.mark.parametrize("name", [name for name, record in SEPARABLE.items() if "multiclass" in record.tasks])
 @pytest.mark.parametrize("channels", [11, 21])
 def test_many_classes(name, channels):
     """Which go by the index of the true class; from 20 on, what the forward pass knows of a pixel is kept."""

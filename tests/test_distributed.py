@@ -18,11 +18,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lossmith.check.cases import case
-from lossmith.core.catalogue import CATALOGUE
 from lossmith.torch import DiceLoss, Loss, parse
 from lossmith.torch.distributed import Group
 from oracle import Batch
-from paths import in_blocks, in_one
+from paths import SEPARABLE, in_blocks, in_one
 from test_oracle import TASK_VARIANTS, for_task, make_batch, takes
 
 # name: the batch, the images of each of two processes, and whether each goes through blocks.
@@ -42,7 +41,7 @@ CASES = [tuple(case.values) for case in TASK_VARIANTS] + [
     ("dice", "dice(log=True, pool='batch', squared=True)", "multilabel"),
     ("jaccard", "jaccard(log=True, pool='batch', smooth=0.5)", "binary"),
 ]
-REDUCED = [(name, variant, task) for name, variant, task in CASES if task == CATALOGUE[name].tasks[-1]]
+REDUCED = [(name, variant, task) for name, variant, task in CASES if task == SEPARABLE[name].tasks[-1]]
 SUM = "ce + wce + 0.5*dice(pool='batch') + 0.1*lovasz + focal(normalize='positives')"
 
 

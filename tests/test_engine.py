@@ -8,9 +8,8 @@ from torch.autograd import forward_ad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
-from lossmith.core.catalogue import CATALOGUE
 from lossmith.torch import CrossEntropyLoss, DiceLoss, Loss, parse
-from paths import given, in_blocks, in_one
+from paths import SEPARABLE, given, in_blocks, in_one
 
 TASKS = ("binary", "multiclass", "multilabel")
 pytestmark = pytest.mark.usefixtures("walked")
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("walked")
 
 # Autograd -------------------------------------------------------------------------------------------------------------
 
-SMOOTH = [name for name in CATALOGUE if name not in ("l1", "topk", "ohem", "lovasz", "lovasz_hinge", "missing")]
+SMOOTH = [name for name in SEPARABLE if name not in ("l1", "topk", "ohem", "lovasz", "lovasz_hinge", "missing")]
 
 
 @pytest.mark.parametrize("task", TASKS)

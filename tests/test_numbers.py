@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lossmith.core.catalogue import CATALOGUE
 from lossmith.core.door import receive
 from lossmith.core.evaluate import evaluate
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.torch import CrossEntropyLoss, FocalLoss, MissingAnnotationLoss, parse, unet_weight_map
+from paths import SEPARABLE
 
 HALVES = [[0.5, 0.5, 0.5, 0.5]]
 ONE_OF_FOUR = [[1, 0, 0, 0]]
@@ -168,7 +168,7 @@ def test_numbers_of_logits(spec, task, given, target, weight, expected):
 
 
 def test_every_loss_has_a_number():
-    assert {parse(row[0], row[1]).record.name for row in NUMBERS + LOGIT_NUMBERS} == set(CATALOGUE)
+    assert {parse(row[0], row[1]).record.name for row in NUMBERS + LOGIT_NUMBERS} == set(SEPARABLE)
 
 
 def test_unet_weight_map():

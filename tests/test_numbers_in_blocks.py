@@ -8,18 +8,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lossmith.core.catalogue import CATALOGUE
 from lossmith.torch import parse
-from paths import IGNORE, given, in_blocks, in_one
+from paths import IGNORE, SEPARABLE, given, in_blocks, in_one
 
 TASKS = ("binary", "multiclass", "multilabel")
 pytestmark = pytest.mark.usefixtures("walked")
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", SEPARABLE)
 def test_what_is_ignored_may_hold_anything(name, task):
-    if task not in CATALOGUE[name].tasks:
+    if task not in SEPARABLE[name].tasks:
         return
     for rubbish in (math.nan, math.inf, -math.inf, 3e38, -3e38):
         for mode in ("ignore", "weight"):
@@ -35,7 +34,7 @@ def test_what_is_ignored_may_hold_anything(name, task):
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, record in CATALOGUE.items() if "multiclass" in record.tasks],
+    [name for name, record in SEPARABLE.items() if "multiclass" in record.tasks],
 )
 @pytest.mark.parametrize("channels", [3, 11])
 def test_an_ignored_pixel_may_be_as_far_off_as_numbers_go(name, channels):
@@ -62,9 +61,9 @@ def test_ignored_probabilities_may_be_none(task, rubbish):
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", SEPARABLE)
 def test_a_nan_that_counts_is_seen(name, task):
-    if task in CATALOGUE[name].tasks:
+    if task in SEPARABLE[name].tasks:
         for mode in ("plain", "ignore"):
             batch = given(task, mode, dtype=torch.float32)
             at = tuple((batch.target == 1).nonzero()[-1].tolist())

@@ -15,7 +15,6 @@ import torch
 from torch.nn import functional as F
 
 import oracle
-from lossmith.core.catalogue import CATALOGUE
 from lossmith.core.spec import Atom, parse_spec
 from lossmith.torch import (
     CrossEntropyLoss,
@@ -28,7 +27,7 @@ from lossmith.torch import (
     unet_weight_map,
 )
 from oracle import ORACLES, Batch
-from paths import in_blocks
+from paths import SEPARABLE, in_blocks
 
 torch.set_num_threads(1)
 
@@ -160,7 +159,7 @@ TASK_VARIANTS = [
     pytest.param(name, variant, task, id=f"{variant}-{task}")
     for name, variants in VARIANTS.items()
     for variant in variants
-    for task in CATALOGUE[name].tasks
+    for task in SEPARABLE[name].tasks
     if not (task == "binary" and "gdice(classes" in variant)  # see test_binary_gdice_is_the_two_class_gdice
 ]
 IGNORE = 255
@@ -258,13 +257,13 @@ def _soft(rng: np.random.Generator, task: str, target: np.ndarray, mode: str) ->
 def takes(name: str, mode: str) -> bool:
     """Lovasz losses refuse soft targets; which class a soft pixel was annotated as is left open for the others."""
     soft = "soft" in mode or mode == "one_hot"
-    return not soft or not (CATALOGUE[name].hard_targets or (name in ("missing", "ohem") and mode != "one_hot"))
+    return not soft or not (SEPARABLE[name].hard_targets or (name in ("missing", "ohem") and mode != "one_hot"))
 
 
 def test_every_loss_has_an_oracle_and_every_parameter_is_varied():
-    assert set(ORACLES) == set(VARIANTS) == set(CATALOGUE)
+    assert set(ORACLES) == set(VARIANTS) == set(SEPARABLE)
     elsewhere = {"ignore_index", "reduction", "from_logits", "process_group", "counts"}
-    for name, record in CATALOGUE.items():
+    for name, record in SEPARABLE.items():
         varied = {key for variant in VARIANTS[name] for term in parse_spec(variant) for key in term.atom.arguments}
         assert varied == {parameter.name for parameter in record.parameters} - elsewhere, name
 
@@ -328,7 +327,7 @@ SMOOTH = (
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
 @pytest.mark.parametrize("variant", SMOOTH)
 def test_first_and_second_derivatives(variant, task):
-    if task not in CATALOGUE[variant.partition("(")[0]].tasks:
+    if task not in SEPARABLE[variant.partition("(")[0]].tasks:
         return
     batch = make_batch(task, "weight", seed=3, pixels=3)
     loss = module_of(variant, batch)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from lossmith.core.catalogue import CATALOGUE
 from lossmith.core.door import receive
 from lossmith.core.evaluate import evaluate
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.core.namespaces.standard import Standard
 from lossmith.torch import Loss, WeightedCrossEntropyLoss
 from oracle import Batch
+from paths import SEPARABLE
 from test_oracle import MODES, TASK_VARIANTS, make_batch, module_of, run
 
 NAMESPACES = {"strict": Standard(array_api_strict), "numpy": numpy_namespace}
@@ -40,7 +40,7 @@ def value_on(xp: Any, loss: Loss, batch: Batch) -> np.ndarray:
 def test_a_definition_gives_the_value_of_torch(name, variant, task):
     for seed, mode in enumerate(MODES):
         soft = "soft" in mode or mode == "one_hot"
-        if not (soft and CATALOGUE[name].hard_targets):
+        if not (soft and SEPARABLE[name].hard_targets):
             batch = make_batch(task, mode, seed)
             expected = run(variant, batch)
             for namespace, xp in NAMESPACES.items():
@@ -50,18 +50,18 @@ def test_a_definition_gives_the_value_of_torch(name, variant, task):
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", SEPARABLE)
 def test_reductions(name, reduction):
-    for task in CATALOGUE[name].tasks:
+    for task in SEPARABLE[name].tasks:
         batch = make_batch(task, "weight")
         got = value_on(NAMESPACES["strict"], module_of(name, batch, reduction), batch)
         np.testing.assert_allclose(got, run(name, batch, reduction), rtol=1e-12, atol=1e-14, err_msg=task)
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", SEPARABLE)
 def test_images_of_two_axes_and_of_none(name):
     """Space is flattened at the door and put back by "none"."""
-    for task in CATALOGUE[name].tasks:
+    for task in SEPARABLE[name].tasks:
         for space in ((2, 4), ()):
             batch = make_batch(task, "weight", images=3, pixels=8 if space else 1)
             channels = batch.scores.shape[:2]
@@ -84,14 +84,14 @@ def test_class_counts_of_a_data_set(balance):
         "multiclass": [[9, 12], [3, 8], [0, 0]],
         "multilabel": [[[9, 12], [3, 8]]] * 3,
     }
-    for task in CATALOGUE["wce"].tasks:
+    for task in SEPARABLE["wce"].tasks:
         batch = make_batch(task, "weight")
         loss = WeightedCrossEntropyLoss(task, balance=balance, counts=counts[task])
         expected = loss(*(torch.from_numpy(x) for x in (batch.scores, batch.target, batch.weight)))
         np.testing.assert_allclose(value_on(NAMESPACES["strict"], loss, batch), expected, rtol=1e-12, err_msg=task)
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", SEPARABLE)
 def test_bool_targets_and_small_integers(name):
     """A bool times a float is what strict is most needed for."""
     batch = make_batch("multilabel" if name != "missing" else "binary", "weight")

@@ -1,5 +1,6 @@
 """Batches to try a loss on: small, seeded, of every task."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -76,6 +77,22 @@ def vacant(task: str, *, dtype: torch.dtype = torch.float64) -> Case:
     else:
         logits -= 1.0
     return Case(task, logits, torch.zeros_like(batch.target))
+
+
+def given_inputs(names: Sequence[str], logits: Tensor) -> dict[str, Tensor]:
+    """Inputs to try a loss with, the same for every image: a smooth image of two channels; all classes but 1 annotated.
+
+    What a loss can do without is not given.
+    """
+    images, channels, *space = logits.shape
+    like = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    inputs = {}
+    if "image" in names:
+        wave = torch.arange(2 * prod(space), dtype=like.dtype, device=like.device).mul(0.37).sin()
+        inputs["image"] = wave.reshape(1, 2, *space).expand(images, 2, *space)
+    if "annotated" in names:
+        inputs["annotated"] = (torch.arange(channels, device=like.device) != 1).expand(images, channels)
+    return inputs
 
 
 def rise(batch: Case) -> Tensor:

@@ -1,12 +1,13 @@
 """The loss under test, seen through what it says of itself."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
 
+from lossmith.check.cases import given_inputs
 from lossmith.core.catalogue import Record
 from lossmith.core.parameters import Interval
 from lossmith.core.pixels import TASKS
@@ -26,18 +27,44 @@ class Skipped(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Facts:
-    """What a loss claims; laws about what it does not claim are skipped. Taken from the record of a catalogue loss."""
+    """What a loss claims; laws about what it does not claim are skipped. Taken from the record of a catalogue loss.
+
+    neighbours: it looks at pixels together with those around them. supervised: it compares with a target.
+    """
 
     range: Interval | None = None
     zero_at_truth: bool | None = None
     own_weights: bool = False
     hard_targets: bool = False
+    neighbours: bool = False
+    supervised: bool = True
 
     @classmethod
     def of(cls, record: Record, parameters: Mapping[str, Any]) -> "Facts":
         """The facts of a catalogue loss; the range is that of the index, not of its logarithm."""
         interval = None if parameters.get("log") else record.range
-        return cls(interval, record.zero_at_truth, record.own_weights, record.hard_targets)
+        return cls(
+            interval,
+            record.zero_at_truth,
+            record.own_weights,
+            record.hard_targets,
+            record.neighbours,
+            record.supervised,
+        )
+
+
+class Fed(nn.Module):
+    """A loss that is given its inputs (`Record.inputs`): the same for every image of a batch."""
+
+    def __init__(self, loss: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.loss = loss
+        self.names = tuple(names)
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss with its inputs."""
+        value: Tensor = self.loss(logits, target, weight, **given_inputs(self.names, logits))
+        return value
 
 
 class Subject:
@@ -75,7 +102,10 @@ class Subject:
         if missing:
             raise Skipped(f"it has no {', '.join(missing)}")
         task = {"task": self.task} if "task" in known else {}
-        return cast(LossFunction, self.loss(**task, **self.fixed, **options))
+        loss = self.loss(**task, **self.fixed, **options)
+        if self.record and self.record.inputs:
+            loss = Fed(loss, self.record.inputs)
+        return cast(LossFunction, loss)
 
     def weighted(self, **options: Any) -> LossFunction:
         """As `build`; `Skipped` where the loss takes no weight map."""
@@ -84,6 +114,12 @@ class Subject:
         if "weight" not in inspect.signature(function).parameters:
             raise Skipped("it takes no weight")
         return loss
+
+    def supervised(self) -> LossFunction:
+        """As `build`; `Skipped` where the loss has no target."""
+        if not self.facts.supervised:
+            raise Skipped("it has no target")
+        return self.build()
 
     @property
     def own(self) -> bool:

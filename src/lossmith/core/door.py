@@ -1,12 +1,13 @@
 """The door: logits, target and weight are checked by shape (`receive`), then by value (`Batch.open`)."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
 
+from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import TASKS, Pixels
 from lossmith.errors import must
@@ -28,6 +29,7 @@ class Batch:
 
     scores: (N, K, P), logits or probabilities. target: (N, P) where it holds class indices of a multiclass task
     (`indices`), else (N, K, P). weight: (N, 1, P) or (N, K, P), or None. hard: the target is of integers or bool.
+    inputs: see `inputs.py`, each (N, k, P) or (N, K).
     """
 
     xp: Namespace
@@ -40,6 +42,7 @@ class Batch:
     from_logits: bool
     indices: bool
     hard: bool
+    inputs: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def one_hot(self) -> bool:
@@ -48,11 +51,18 @@ class Batch:
 
     def part(self, images: slice, pixels: slice) -> "Batch":
         """Some pixels of some images."""
-        return self.holding(
+        part = self.holding(
             self.scores[images, :, pixels],
             self.target[images, ..., pixels],
             None if self.weight is None else self.weight[images, :, pixels],
         )
+        part.inputs = {
+            name: values[images, :, pixels] if len(values.shape) == 3 else values[images, :]
+            for name, values in self.inputs.items()
+        }
+        if part.scores.shape[2] != self.scores.shape[2]:
+            part.space = part.scores.shape[2:]
+        return part
 
     def holding(self, scores: Array, target: Array, weight: Array | None) -> "Batch":
         """The same with other arrays."""
@@ -107,6 +117,7 @@ class Batch:
             soft=not self.hard,
             weight=weight,
             flaw=flaw,
+            inputs=self.inputs,
         )
 
     def _label_flaw(self, values: Array) -> Array | None:
@@ -143,6 +154,7 @@ def receive(
     task: str,
     ignore_index: int | None = None,
     from_logits: bool = True,
+    inputs: Mapping[str, Array] | None = None,
 ) -> Batch:
     """Check shapes and dtypes.
 
@@ -181,6 +193,10 @@ def receive(
         from_logits=from_logits,
         indices=indices,
         hard=kind != "real",
+        inputs={
+            name: INPUTS[name].receive(xp, name, values, tuple(logits.shape), space, channels)
+            for name, values in (inputs or {}).items()
+        },
     )
 
 

@@ -44,7 +44,7 @@ class Part:
 
     def add(self, px: Pixels) -> dict[str, Array]:
         """What the pixels of a block give to this loss alone."""
-        if self.record.family == "pixel":
+        if not self.record.of_sums:
             if self.names:
                 return {}
             return add_pixels(px, self.record.definition(px, **self.prepared), self.parameters["reduction"])
@@ -60,7 +60,7 @@ class Part:
 
     def finish(self, px: Pixels, sums: Mapping[str, Array]) -> Array:
         """The reduced value, from the statistics and what `add` gave."""
-        if self.record.family == "pixel":
+        if not self.record.of_sums:
             if self.names:
                 likelihood, count = sums["L"], sums["N"] if px.weighted else None
                 sums = {"loss": -likelihood}
@@ -72,7 +72,7 @@ class Part:
 
 def prepare(record: Record, whole: Pixels, *, reduction: str = "mean", **parameters: Any) -> Part:
     """The loss, ready to look at blocks of the batch."""
-    if record.family == "pixel":
+    if not record.of_sums:
         names = () if record.statistics is None else record.statistics(whole, reduction, **parameters)
         prepared = parameters if record.prepare is None else record.prepare(whole, **parameters)
         return Part(record, {"reduction": reduction}, prepared, names)
@@ -80,7 +80,7 @@ def prepare(record: Record, whole: Pixels, *, reduction: str = "mean", **paramet
         parameters["pool"] = "image" if parameters.pop("per_image") else "batch"
     if parameters.get("classes", "all") is None:
         parameters["classes"] = "present" if whole.task == "multiclass" else "all"
-    prepared = {} if record.prepare is None else record.prepare(whole, parameters["pool"], parameters["classes"])
+    prepared = parameters if record.prepare is None else record.prepare(whole, **parameters)
     names = names_of(record.definition, parameters)
     return Part(record, {**parameters, "reduction": reduction}, prepared, names)
 

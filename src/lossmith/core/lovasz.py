@@ -32,12 +32,12 @@ def hinge_errors(px: Pixels, logits: Array, target: Array) -> Array:
     return px.xp.maximum(1.0 - logits * (2.0 * target - 1.0), 0.0)
 
 
-def softmax_slopes(px: Pixels, pool: str, classes: object) -> dict[str, Array]:
+def softmax_slopes(px: Pixels, *, pool: str, classes: object, **_: object) -> dict[str, Array]:
     """What `softmax_form` needs of the whole batch."""
     return {"slopes": _slopes(px, softmax_errors, "probs", pool, classes)}
 
 
-def hinge_slopes(px: Pixels, pool: str, classes: object) -> dict[str, Array]:
+def hinge_slopes(px: Pixels, *, pool: str, classes: object, **_: object) -> dict[str, Array]:
     """What `hinge_form` needs of the whole batch."""
     return {"slopes": _slopes(px, hinge_errors, "logits", pool, classes)}
 

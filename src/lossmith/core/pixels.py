@@ -6,12 +6,13 @@ takes ignored pixels out. Behind it a definition sees
     log_probs, probs, target   (N, K, P)      K channels, P pixels an image
     labels                     (N, P) class indices of a multiclass target, None for a soft one
     weight                     (N, 1, P) or (N, K, P), None where every pixel counts once
+    inputs                     what else the loss was called with, by name: (N, k, P) or (N, K)
 
 each computed at most once however many losses look at it. A definition must not care whether it sees the whole batch
 or a block of its pixels: what it needs to know of the whole is prepared for it (`evaluate`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 from lossmith.core.namespaces import Array, Namespace
@@ -42,6 +43,7 @@ class Pixels:
         soft: bool = False,
         weight: Array | None = None,
         flaw: Array | None = None,
+        inputs: Mapping[str, Array] | None = None,
     ) -> None:
         self.xp = xp
         self.task = task
@@ -52,6 +54,7 @@ class Pixels:
         self.weighted = weight is not None
         self.from_logits = logits is not None
         self.flaw = flaw
+        self.inputs = inputs or {}
         like = logits if logits is not None else probs
         assert like is not None
         self.like = like
@@ -268,6 +271,10 @@ class Pixels:
         if self.flaw is None:
             return value
         return self.xp.where(self.flaw, self.xp.constant(float("nan"), value), value)
+
+    def grid(self, values: Array) -> Array:
+        """(N, k, P) as (N, k, *space), for a loss that looks at neighbours: it always sees whole images."""
+        return self.xp.reshape(values, (*values.shape[:2], *self.space))
 
     def in_space(self, term: Array) -> Array:
         """A per-pixel term in the target's own shape."""

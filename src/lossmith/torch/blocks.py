@@ -59,7 +59,7 @@ class Block(Pixels):
         super().__init__(
             xp,
             batch.task,
-            (),
+            batch.space,
             logits=scores if batch.from_logits else None,
             probs=None if batch.from_logits else scores,
             labels=labels,
@@ -67,6 +67,7 @@ class Block(Pixels):
             soft=not batch.hard,
             weight=weight,
             flaw=flaw,
+            inputs=batch.inputs,
         )
         self.place = place
         self.scratch = scratch

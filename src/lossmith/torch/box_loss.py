@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lossmith.core.boxes import box_loss
 from lossmith.core.catalogue import find
 from lossmith.core.namespaces.torch import xp
-from lossmith.core.record import Record
+from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom
 from lossmith.errors import must
 from lossmith.torch.loss import SumLoss

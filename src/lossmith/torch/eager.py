@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lossmith.core.door import Batch
-from lossmith.core.record import Record
+from lossmith.core.records.record import Record
 from lossmith.torch import engine
 from lossmith.torch.distributed import Group
 

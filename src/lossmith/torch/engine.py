@@ -49,7 +49,7 @@ def values(
         # Prepared before any is finished, as in blocks: processes that take different paths must meet.
         parts = [prepare(record, px, **parameters) for record, parameters in losses]
         return [part.value(px) for part in parts]
-    whole = Whole(batch, arrays(batch, losses))
+    whole = Whole(batch, arrays(batch, losses), any(record.uncut for record, _ in losses))
     whole.processes = processes
     with torch.no_grad():
         parts = [prepare(record, whole, **parameters) for record, parameters in losses]
@@ -72,7 +72,7 @@ def arrays(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> 
     """
     mapped = False
     for record, parameters in losses:
-        if record.family == "pixel":
+        if not record.of_sums:
             lean = record.takes_truth_alone(parameters)
             mapped = mapped or record.statistics is None
         else:
@@ -81,7 +81,7 @@ def arrays(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> 
             return 9
     if batch.task == "multiclass":
         return 3 + 12 // int(batch.scores.shape[1])
-    return 11 if mapped else 4 if all(record.family == "region" for record, _ in losses) else 6
+    return 11 if mapped else 4 if all(record.of_sums for record, _ in losses) else 6
 
 
 def has_tangent(tensor: Tensor) -> bool:
@@ -93,7 +93,7 @@ def in_blocks(batch: Batch) -> bool:
     """Whether the batch is of plain tensors that can be looked at block by block."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or batch.scores.numel() <= SMALL:  # type: ignore
         return False
-    given = [tensor for tensor in (batch.scores, batch.target, batch.weight) if tensor is not None]
+    given = [t for t in (batch.scores, batch.target, batch.weight, *batch.inputs.values()) if t is not None]
     if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in given) or batch.scores.device.type == "meta":
         return False
     if any(tensor.requires_grad for tensor in given[1:]) or any(map(has_tangent, given)):

@@ -1,6 +1,6 @@
 """The base of every loss here, and sums of losses."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from lossmith.core.catalogue import Record, find
-from lossmith.core.door import Batch, receive
-from lossmith.core.namespaces.torch import xp
 from lossmith.core.parameters import PerClass
 from lossmith.core.pixels import TASKS, Task
 from lossmith.core.spec import Atom, Term
@@ -17,7 +15,7 @@ from lossmith.errors import must
 from lossmith.torch import engine
 from lossmith.torch.arguments import Numbers as Numbers
 from lossmith.torch.arguments import distinct, factor, floating, plain, shortest, signature
-from lossmith.torch.distributed import shared
+from lossmith.torch.call import known_inputs, values_of
 
 if TYPE_CHECKING:  # torch may be built without it
     from torch.distributed import ProcessGroup
@@ -37,6 +35,7 @@ class Door(TypedDict, total=False):
 class Loss(nn.Module):
     """A loss of the catalogue as a module; called as ``loss(logits, target, weight=None)``.
 
+    Some take more, by name: ``loss(logits, target, image=image)``; see `Record.inputs`.
     Final classes name their record and spell their parameters out; everything else is here.
     """
 
@@ -72,22 +71,17 @@ class Loss(nn.Module):
             else:
                 self.settings[parameter.name] = tuple(value) if isinstance(value, list) else value
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, logits: Tensor, target: Tensor | None = None, weight: Tensor | None = None, **inputs: Tensor
+    ) -> Tensor:
         """The loss of a batch. See the class for shapes; `weight` says how often each pixel counts."""
-        return _values([self], self.receive(logits, target, weight))[0]
-
-    def receive(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Batch:
-        """Check the batch by shape; losses of a sum with the same `door` share it."""
-        for name, value in (("logits", logits), ("target", target), ("weight", weight)):
-            if not isinstance(value, Tensor) and (name != "weight" or value is not None):
-                raise TypeError(must(name, "a tensor", type(value).__name__))
-        ignore_index, from_logits = self.door
-        return receive(xp, logits, target, weight, task=self.task, ignore_index=ignore_index, from_logits=from_logits)
+        known_inputs([self], inputs)
+        return values_of([self], logits, target, weight, inputs)[0]
 
     @property
-    def door(self) -> tuple[int | None, bool]:
-        """What decides how a batch is opened."""
-        return self.settings["ignore_index"], self.settings["from_logits"]
+    def door(self) -> tuple[int | None, bool, bool]:
+        """What decides how a batch is opened; losses of a sum with the same door share it."""
+        return self.settings["ignore_index"], self.settings["from_logits"], self.record.supervised
 
     def arguments(self) -> dict[str, Any]:
         """The definition's keyword arguments: settings and buffers without the door's."""
@@ -146,19 +140,6 @@ class Loss(nn.Module):
     __rmul__ = __mul__
 
 
-def _values(losses: Sequence[Loss], batch: Batch) -> list[Tensor]:
-    """The values of losses with the same door, in one pass."""
-    learned = not torch.compiler.is_compiling() and any(loss.learned for loss in losses)
-    asked = [(loss.record, loss.arguments()) for loss in losses]
-    group = losses[0].settings["process_group"]
-    if not shared(group):
-        return engine.values(batch, asked, learned=learned)
-    from lossmith.torch import eager
-
-    found: list[Tensor] = eager.values(batch, asked, learned=learned, process_group=group)
-    return found
-
-
 class SumLoss(nn.Module):
     r"""A weighted sum of losses, ``0.5 * ce + dice``: one look at the batch for all of its terms.
 
@@ -199,8 +180,11 @@ class SumLoss(nn.Module):
         )
         self._last: dict[str, Tensor] = {}
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The weighted sum of the terms' values."""
+    def forward(
+        self, logits: Tensor, target: Tensor | None = None, weight: Tensor | None = None, **inputs: Tensor
+    ) -> Tensor:
+        """The weighted sum of the terms' values; an input goes to the terms that take it."""
+        known_inputs(self.losses, inputs)
         doors: dict[tuple[object, ...], list[int]] = {}
         found: dict[int, Tensor] = {}
         for number, loss in enumerate(self.losses):
@@ -212,7 +196,7 @@ class SumLoss(nn.Module):
                 found[number] = loss(logits, target)
         for numbers in doors.values():
             losses = [loss for number in numbers if isinstance(loss := self.losses[number], Loss)]
-            found.update(zip(numbers, _values(losses, losses[0].receive(logits, target, weight)), strict=True))
+            found.update(zip(numbers, values_of(losses, logits, target, weight, inputs), strict=True))
         shapes = [tuple(found[number].shape) for number in range(len(found))]
         if len(set(shapes)) > 1:
             raise ValueError(must("the values of a sum's losses", "of one shape", shapes))

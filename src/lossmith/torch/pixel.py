@@ -252,7 +252,7 @@ class _HardExamples(Loss):
             raise ValueError(must("loss", "a pixel loss that does not choose pixels itself", loss))
         if loss.task != task:
             raise ValueError(must("the task of loss", repr(task), loss.task))
-        door = (*loss.door, loss.settings["reduction"])
+        door = tuple(loss.settings[name] for name in ("ignore_index", "from_logits", "reduction"))
         if door != (None, True, "mean"):
             raise ValueError(must("ignore_index, from_logits and reduction of loss", "at their defaults", door))
         if loss.settings["process_group"] is not None:

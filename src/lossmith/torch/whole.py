@@ -18,17 +18,17 @@ DEVICE = 2**24  # elements of a block on an accelerator
 SORTED = 2**19  # elements that are sorted together, where they need not be more
 
 
-def rows(batch: Batch, arrays: int) -> list[list[Place]]:
+def rows(batch: Batch, arrays: int, uncut: bool = False) -> list[list[Place]]:
     """The blocks of a batch, those of the same images together: some pixels of one image, or several small images.
 
-    arrays: how many arrays of a block's size are alive at a time.
+    arrays: how many arrays of a block's size are alive at a time. uncut: no image may be cut.
     """
     images, channels, pixels = batch.scores.shape
     least, most = CACHE
     size = min(most, max(least, images * channels * pixels // (SHARE * arrays)))
     size = size if batch.scores.device.type == "cpu" else DEVICE
-    if channels * pixels <= size:
-        some = size // (channels * pixels)
+    if uncut or channels * pixels <= size:
+        some = max(1, size // max(1, channels * pixels))
         return [[(slice(n, n + some), slice(0, pixels))] for n in range(0, images, some)]
     some = max(16, size // channels // 16 * 16)
     cuts = [slice(i, min(i + some, pixels)) for i in range(0, pixels, some)]
@@ -36,9 +36,9 @@ def rows(batch: Batch, arrays: int) -> list[list[Place]]:
 
 
 class Whole(Pixels):
-    """A batch that is looked at block by block. arrays: see `rows`."""
+    """A batch that is looked at block by block. arrays, uncut: see `rows`."""
 
-    def __init__(self, batch: Batch, arrays: int) -> None:
+    def __init__(self, batch: Batch, arrays: int, uncut: bool = False) -> None:
         self.xp = xp
         self.batch = batch
         self.task, self.space, self.soft = batch.task, batch.space, not batch.hard
@@ -47,7 +47,8 @@ class Whole(Pixels):
         self.weighted = batch.weight is not None or batch.ignore_index is not None
         self.like = xp.wide(batch.scores.new_empty(0, self.channels, self.pixels))  # of its own: a view would hold all
         self.place = None
-        self.rows = rows(batch, arrays)
+        self.inputs = batch.inputs
+        self.rows = rows(batch, arrays, uncut)
         self.flaws: list[Tensor | None] = []
         self._known = {}
 

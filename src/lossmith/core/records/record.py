@@ -26,6 +26,10 @@ class Record:
     own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
     hard_targets: soft targets are refused.
     joint: one value for all classes together.
+    neighbours: it looks at pixels together with those around them. uncut: it does so in its terms, too, not only in
+    what it prepares, so that a block must be of whole images.
+    supervised: it has a target; else that says no more than which pixels are ignored.
+    inputs: what it is called with beside logits, target and weight, see `inputs.py`.
     of_truth: of a pixel it takes log p_t alone.
     prepare, terms, statistics: what a loss must know of the whole batch, what a block of pixels gives to it alone, and
     the shared sums that a pixel loss is a formula of; see `evaluate.py`.
@@ -46,11 +50,20 @@ class Record:
     own_weights: bool = False
     hard_targets: bool = False
     joint: bool = False
+    neighbours: bool = False
+    uncut: bool = False
+    supervised: bool = True
+    inputs: tuple[str, ...] = ()
     of_truth: bool = False
     prepare: Callable[..., Any] | None = None
     terms: Callable[..., Any] | None = None
     statistics: Callable[..., tuple[str, ...]] | None = None
     axes: tuple[int, ...] = ()
+
+    @property
+    def of_sums(self) -> bool:
+        """Whether it is a formula on sums over pixels, one value for an item; else it has a term for every pixel."""
+        return hasattr(self.definition, "names")
 
     def parameter(self, name: str) -> Parameter:
         """The parameter called `name`, or a ValueError that suggests one."""

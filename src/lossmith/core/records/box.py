@@ -6,7 +6,7 @@ from typing import Any
 
 from lossmith.core import box, box_variants
 from lossmith.core.parameters import Choice, Interval, Parameter, Size
-from lossmith.core.record import NONNEGATIVE, POSITIVE, REDUCTION, UNIT, Record
+from lossmith.core.records.record import NONNEGATIVE, POSITIVE, REDUCTION, UNIT, Record
 
 FORM = Parameter("form", "iou", Choice(box.PENALTIES), "whose penalties are added")
 SOLID = (2, 3)
@@ -30,7 +30,7 @@ def _record(
     )  # fmt: skip
 
 
-BOX_RECORDS = (
+RECORDS = (
     _record(
         "box_l1", "BoxL1Loss", "sum of the absolute differences of the coordinates", "sum |p - t|",
         (), "DETR: Carion 2020, sec. 3.1",

@@ -1,0 +1,1 @@
+"""The records of the losses, family by family; `catalogue.py` has them all by name."""

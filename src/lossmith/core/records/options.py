@@ -1,0 +1,27 @@
+"""Parameters that many losses have."""
+
+from lossmith.core import region
+from lossmith.core.parameters import Choice, Classes, Flag, Group, Label, Parameter, PerClass
+from lossmith.core.records.record import NONNEGATIVE, REDUCTION
+
+IGNORE = Parameter("ignore_index", None, Label(), "target value of pixels that do not count")
+FROM_LOGITS = Parameter("from_logits", True, Flag(), "False: the first argument holds probabilities")
+PROCESS_GROUP = Parameter("process_group", None, Group(), "the processes that share the batch, see distributed.md")
+DOOR = (IGNORE, REDUCTION, FROM_LOGITS, PROCESS_GROUP)
+CLASS_WEIGHT = Parameter(
+    "class_weight", None, PerClass(NONNEGATIVE), "a weight for each class; the mean divides by them"
+)
+PIXEL = (CLASS_WEIGHT, *DOOR)
+REGION = (
+    Parameter("pool", "image", Choice(region.POOLS), "sums over each image, or over the batch"),
+    Parameter("classes", "all", Classes(), "the classes that count; present: those in the item's target"),
+    Parameter(
+        "empty",
+        "area",
+        Choice(region.EMPTIES),
+        "a class without target: its mean probability, the formula, left out",
+    ),
+)
+SMOOTH = Parameter("smooth", 0.0, NONNEGATIVE, "added to numerator and denominator")
+SQUARED = Parameter("squared", False, Flag(), "V-Net's denominator sum p^2 + sum t^2")
+LOG = Parameter("log", False, Flag(), "-log of the index in place of 1 - index")

@@ -1,0 +1,96 @@
+"""From what losses are called with to their values.
+
+Beside logits, target and weight a call may have inputs by name, and some losses can do without a target.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lossmith.core.door import Batch, receive
+from lossmith.core.inputs import INPUTS
+from lossmith.core.namespaces.torch import xp
+from lossmith.errors import must, suggest
+from lossmith.torch import engine
+from lossmith.torch.distributed import shared
+
+if TYPE_CHECKING:
+    from lossmith.torch.loss import Loss
+
+
+def known_inputs(losses: Iterable[nn.Module], inputs: Mapping[str, Tensor]) -> None:
+    """Raise at an input that none of the losses takes."""
+    if not inputs:
+        return
+    known = {name for loss in losses for name in getattr(getattr(loss, "record", None), "inputs", ())}
+    for name in inputs:
+        if name not in known:
+            raise TypeError(must("an input", f"one of {sorted(known)}{suggest(name, list(known))}", name))
+
+
+def _chosen_inputs(losses: Sequence["Loss"], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs that these losses take, as constants; a TypeError where one is missing."""
+    chosen = {}
+    for loss in losses:
+        for name in loss.record.inputs:
+            value = inputs.get(name)
+            if value is None:
+                if INPUTS[name].required:
+                    raise TypeError(f"{loss.record.name} must be called with {name}=: {INPUTS[name].meaning}")
+                continue
+            if not isinstance(value, Tensor):
+                raise TypeError(must(name, "a tensor", type(value).__name__))
+            chosen[name] = value.detach()
+    return chosen
+
+
+def _unlabelled(logits: Tensor, target: Tensor | None, task: str, ignore_index: int | None) -> Tensor:
+    """The target of a loss that has none: it says which pixels are ignored, and no more."""
+    if isinstance(target, Tensor) and ignore_index is not None and not target.is_floating_point():
+        return torch.where(target == ignore_index, target, torch.zeros_like(target))
+    alone = task == "binary" and (logits.ndim < 2 or logits.shape[1] != 1)
+    shape = logits.shape if task == "multilabel" or alone else (logits.shape[0], *logits.shape[2:])
+    return torch.zeros((), dtype=torch.uint8, device=logits.device).expand(shape)
+
+
+def _received(
+    losses: Sequence["Loss"],
+    logits: Tensor,
+    target: Tensor | None,
+    weight: Tensor | None,
+    inputs: Mapping[str, Tensor],
+) -> Batch:
+    """The batch of losses with the same door, checked by shape."""
+    ignore_index, from_logits, supervised = losses[0].door
+    if not supervised and isinstance(logits, Tensor):
+        target = _unlabelled(logits, target, losses[0].task, ignore_index)
+    for name, value in (("logits", logits), ("target", target), ("weight", weight)):
+        if not isinstance(value, Tensor) and (name != "weight" or value is not None):
+            raise TypeError(must(name, "a tensor", type(value).__name__))
+    asked = _chosen_inputs(losses, inputs)
+    task = losses[0].task
+    return receive(
+        xp, logits, target, weight, task=task, ignore_index=ignore_index, from_logits=from_logits, inputs=asked
+    )
+
+
+def values_of(
+    losses: Sequence["Loss"],
+    logits: Tensor,
+    target: Tensor | None,
+    weight: Tensor | None,
+    inputs: Mapping[str, Tensor],
+) -> list[Tensor]:
+    """The values of losses with the same door, in one pass."""
+    batch = _received(losses, logits, target, weight, inputs)
+    learned = not torch.compiler.is_compiling() and any(loss.learned for loss in losses)
+    asked = [(loss.record, loss.arguments()) for loss in losses]
+    group = losses[0].settings["process_group"]
+    if not shared(group):
+        return engine.values(batch, asked, learned=learned)
+    from lossmith.torch import eager
+
+    found: list[Tensor] = eager.values(batch, asked, learned=learned, process_group=group)
+    return found
