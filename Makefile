@@ -6,7 +6,7 @@ CONSTRAINTS := requirements/constraints.txt
 OUT ?= runs/demo
 JOBS ?= 2
 
-.PHONY: demo test lint docs bench crackforest clean
+.PHONY: demo test test-peers lint docs bench crackforest clean
 
 # The demo needs no tests' tools, the tests need everything: each is installed once, and again when its list changes.
 $(VENV)/.python:
@@ -48,6 +48,10 @@ docs: $(VENV)/.docs
 	.venv-bench/bin/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
 	.venv-bench/bin/python -m pip install --quiet --constraint benchmarks/constraints.txt --group bench --editable .
 	touch $@
+
+# Presets against the libraries that they stand for; what those say is kept by tests/peers/libraries.py, run as a program.
+test-peers: .venv-bench/.ready
+	.venv-bench/bin/python -m pytest -o pythonpath="tests tests/peers" -o filterwarnings=default -q tests/peers
 
 # Every benchmark in turn, going on where an interrupted run stopped; BENCH is for benchmarks/run.py, such as --quick.
 bench: .venv-bench/.ready

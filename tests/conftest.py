@@ -1,4 +1,5 @@
 import os
+from importlib.util import find_spec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share the cores
 
@@ -8,6 +9,9 @@ import torch
 from paths import in_blocks, in_one
 
 torch.set_num_threads(1)
+
+# Other libraries have an environment of their own, see `make test-peers`.
+collect_ignore = [] if find_spec("segmentation_models_pytorch") else ["peers"]
 
 
 @pytest.fixture

@@ -229,7 +229,8 @@ def focal(
             else m.fsum(-a[c] * alphas[c] * t * item.log_p[c] for c, t in enumerate(item.t) if t)
         )
         positive = true_weight(item, [0.0, *a[1:]])
-        share = true_weight(item, a) if normalize == "pixels" else positive
+        classes = len(item.t) if batch.task == "multiclass" else 1
+        share = {"pixels": true_weight(item, a), "positives": positive, "elements": float(classes)}[normalize]
         terms.append(Term(item, value, share, item.weight))
     if normalize == "positives" and reduction == "mean" and not any(term.share for term in terms):
         reduction = "sum"
@@ -397,6 +398,18 @@ def columns(batch: Batch, m: ModuleType, pool: str, both: bool = False) -> list[
     return [[Column([(x.p[c], x.t[c], x.weight, x.z) for x in group], m) for c in classes] for group in groups]
 
 
+class Together:
+    """The sums of some columns, each times a weight, added up."""
+
+    def __init__(self, columns: Sequence[Column], weights: Sequence[float], m: ModuleType = math) -> None:
+        self.columns, self.weights, self.m = columns, weights, m
+        self.P, self.T = self.sum(lambda p, t: p), self.sum(lambda p, t: t)
+        self.N = self.sum(lambda p, t: 1.0)
+
+    def sum(self, f: Callable[[Any, float], Any]) -> Any:
+        return self.m.fsum(w * column.sum(f) for column, w in zip(self.columns, self.weights, strict=True))
+
+
 def _region(
     batch: Batch,
     value: Callable[[Column], Any],
@@ -405,21 +418,41 @@ def _region(
     pool: str = "image",
     classes: Any = "all",
     empty: str = "area",
+    average: str = "macro",
     class_weight: Sequence[float] | None = None,
     reduction: str = "mean",
 ) -> Any:
     table = []
     for group in columns(batch, m, pool):
         row = []
+        if average == "micro":
+            a = [1.0] * len(group) if class_weight is None else class_weight
+            chosen = [
+                c
+                for c, column in enumerate(group)
+                if (c in classes if not isinstance(classes, str) else classes == "all" or column.T > 0) and a[c]
+            ]
+            group = [Together([group[c] for c in chosen], [a[c] for c in chosen], m)]
         for c, column in enumerate(group):
             chosen = (classes == "all" or column.T > 0) if isinstance(classes, str) else c in classes
+            chosen = chosen or average == "micro"
             if column.N == 0 or not chosen or (column.T == 0 and empty == "skip"):
                 row.append(None)
             elif column.T == 0 and empty == "area":
                 row.append(column.P / column.N)
+            elif column.T == 0 and empty == "zero":
+                row.append(0.0)
             else:
                 row.append(value(column))
         table.append(row)
+    if average == "image" and reduction == "mean":
+        rows = [
+            reduce_table([row], class_weight, pool, reduction, m) for row in table if any(v is not None for v in row)
+        ]
+        return m.fsum(rows) / max(1, len(rows))
+    if average == "micro":
+        found = reduce_table(table, None, pool, reduction, m)
+        return found[..., 0] if reduction == "none" else found
     return reduce_table(table, class_weight, pool, reduction, m)
 
 
@@ -568,11 +601,235 @@ def jaccard_loss(rows: list[tuple[float, float]], wrong: int) -> float:
     return 1 - len(truth & predicted) / len(truth | predicted) if truth | predicted else 0.0
 
 
+# Pixel losses for wrong labels and rare foreground -------------------------------------------------------------------
+
+
+def poly(batch: Batch, m: ModuleType = math, *, epsilon: float = 1.0, **options: Any) -> Any:
+    return _of_classes(batch, lambda item, c: -item.log_p[c] + epsilon * item.q[c], m, **options)
+
+
+def gce(batch: Batch, m: ModuleType = math, *, q: float = 0.7, **options: Any) -> Any:
+    return _of_classes(batch, lambda item, c: (1 - item.p[c] ** q) / q if q else -item.log_p[c], m, **options)
+
+
+def asl(
+    batch: Batch,
+    m: ModuleType = math,
+    *,
+    gamma_pos: float = 0.0,
+    gamma_neg: float = 4.0,
+    clip: float = 0.05,
+    **options: Any,
+) -> Any:
+    def value(item: Item, c: int) -> Any:
+        if c == 1:
+            return -((1 - item.p[1]) ** gamma_pos) * item.log_p[1]
+        if not clip:
+            return -(item.p[1] ** gamma_neg) * item.log_p[0]
+        shifted = max(item.p[1] - clip, 0)
+        return -(shifted**gamma_neg) * m.log(1 - shifted)
+
+    return _of_classes(batch, value, m, **options)
+
+
+def sce(
+    batch: Batch,
+    m: ModuleType = math,
+    *,
+    alpha: float = 0.1,
+    beta: float = 1.0,
+    A: float = -4.0,
+    class_weight=None,
+    reduction: str = "mean",
+) -> Any:
+    terms = []
+    for item in open_items(batch, m):
+        a = class_weights(item, batch.task, class_weight)
+        forward = m.fsum(-a[c] * t * item.log_p[c] for c, t in enumerate(item.t) if t)
+        backward = m.fsum(-p * (max(m.log(t), A) if t else A) for p, t in zip(item.p, item.t, strict=True))
+        share = true_weight(item, a)
+        terms.append(Term(item, alpha * forward + beta * share * backward, share, item.weight))
+    return reduce_terms(batch, terms, reduction, m)
+
+
+def _of_classes(
+    batch: Batch, value: Callable[[Item, int], Any], m: ModuleType, *, class_weight=None, reduction: str = "mean"
+) -> Any:
+    """The mean of a value over the target's distribution."""
+    terms = []
+    for item in open_items(batch, m):
+        a = class_weights(item, batch.task, class_weight)
+        total = m.fsum(a[c] * t * value(item, c) for c, t in enumerate(item.t) if t)
+        terms.append(Term(item, total, true_weight(item, a), item.weight))
+    return reduce_terms(batch, terms, reduction, m)
+
+
+# Region losses beyond overlap ----------------------------------------------------------------------------------------
+
+
+def mcc(batch: Batch, m: ModuleType = math, **options: Any) -> Any:
+    def value(column: Column) -> Any:
+        TP, TN = column.sum(min), column.sum(lambda p, t: 1 - max(p, t))
+        FP, FN = column.sum(lambda p, t: max(p - t, 0)), column.sum(lambda p, t: max(t - p, 0))
+        if all(t == 1 for _, t, _, _ in column.rows):
+            return FN / column.N
+        if column.T == 0:
+            return 1.0
+        return 1 - (TP * TN - FP * FN) / m.sqrt((TP + FP) * (TP + FN) * (TN + FP) * (TN + FN))
+
+    return _region(batch, value, m, **options)
+
+
+def logcosh_dice(
+    batch: Batch, m: ModuleType = math, *, smooth: float = 0.0, squared: bool = False, **options: Any
+) -> Any:
+    def value(column: Column) -> Any:
+        if squared:
+            I, total = column.sum(lambda p, t: p * t), column.sum(lambda p, t: p * p + t * t)
+        else:
+            I, total = column.sum(min), column.P + column.T
+        return m.log(m.cosh(1 - (2 * I + smooth) / (total + smooth)))
+
+    return _region(batch, value, m, **options)
+
+
+def noise_robust_dice(batch: Batch, m: ModuleType = math, *, gamma: float = 1.5, **options: Any) -> Any:
+    def value(column: Column) -> Any:
+        if column.T == 0:
+            return 0.0
+        return column.sum(lambda p, t: abs(p - t) ** gamma) / column.sum(lambda p, t: p * p + t * t)
+
+    return _region(batch, value, m, **options)
+
+
+def sensitivity_specificity(batch: Batch, m: ModuleType = math, *, r: float = 0.05, **options: Any) -> Any:
+    def value(column: Column) -> Any:
+        sides = []
+        for side in (lambda t: t, lambda t: 1 - t):
+            size = column.sum(lambda _, t, side=side: side(t))
+            error = column.sum(lambda p, t, side=side: side(t) * (t - p) ** 2)
+            sides.append(error / size if size else 0.0)
+        return r * sides[0] + (1 - r) * sides[1]
+
+    return _region(batch, value, m, **options)
+
+
+def combo(
+    batch: Batch,
+    m: ModuleType = math,
+    *,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 0.0,
+    empty: str = "area",
+    **options: Any,
+) -> Any:
+    def entropy(column: Column) -> Any:
+        hit = column.sum(lambda p, t: -t * m.log(p) if t else 0)
+        miss = column.sum(lambda p, t: -(1 - t) * m.log(1 - p) if t < 1 else 0)
+        return (beta * hit + (1 - beta) * miss) / column.N
+
+    overlap = dice(batch, m, smooth=smooth, empty=empty, **options)
+    return alpha * _region(batch, entropy, m, empty="smooth", **options) + (1 - alpha) * overlap
+
+
+def unified_focal(
+    batch: Batch,
+    m: ModuleType = math,
+    *,
+    lam: float = 0.5,
+    delta: float = 0.6,
+    gamma: float = 0.5,
+    asymmetric: bool = True,
+    smooth: float = 0.0,
+    pool: str = "image",
+    empty: str = "area",
+    reduction: str = "mean",
+) -> Any:
+    """Two tables of (image or batch, class): each class's Tversky part, and the focal loss of the pixels."""
+    tables = [], []
+    for group in item_groups(batch, m, pool):
+        rows = [], []
+        for k, c in class_places(batch):
+            own = [item for item in group if item.channel == k]
+            column = Column([(item.p[c], item.t[c], item.weight, None) for item in own], m)
+            left_out = column.N == 0 or (column.T == 0 and empty == "skip")
+            exponent = 1 if asymmetric and c == 0 else 1 - gamma
+            if column.T == 0 and empty == "area" and column.N:
+                rows[0].append(column.P / column.N)
+            else:
+                rows[0].append(
+                    None if left_out else (1 - tversky_index(column, 1 - delta, delta, smooth, m)) ** exponent
+                )
+            rows[1].append(_mean_focal(own, delta, gamma, asymmetric, m) if column.N else None)
+        for table, row in zip(tables, rows, strict=True):
+            table.append(row)
+    overlap, focal_part = (reduce_table(table, None, pool, reduction, m) for table in tables)
+    return lam * focal_part + (1 - lam) * overlap
+
+
+def item_groups(batch: Batch, m: ModuleType, pool: str) -> list[list[Item]]:
+    items = open_items(batch, m)
+    images = range(len(batch.scores))
+    return [items] if pool == "batch" else [[item for item in items if item.image == n] for n in images]
+
+
+def class_places(batch: Batch) -> list[tuple[int, int]]:
+    """Channel and class of each class of a batch: those of sigmoid tasks are all backgrounds, then all foregrounds."""
+    channels = range(batch.scores.shape[1])
+    if batch.task == "multiclass":
+        return [(0, c) for c in channels]
+    return [(k, c) for c in (0, 1) for k in channels]
+
+
+def _mean_focal(items: list[Item], delta: float, gamma: float, asymmetric: bool, m: ModuleType) -> Any:
+    total = 0
+    for item in items:
+        for c, t in enumerate(item.t):
+            if t:
+                weight, power = (1 - delta, gamma) if c == 0 else (delta, 0 if asymmetric else gamma)
+                total += item.weight * t * weight * -(item.q[c] ** power) * item.log_p[c]
+    return total / m.fsum(item.weight for item in items)
+
+
+def wasserstein_dice(
+    batch: Batch,
+    m: ModuleType = math,
+    *,
+    distances=None,
+    pool: str = "image",
+    empty: str = "area",
+    reduction: str = "mean",
+) -> Any:
+    C = batch.scores.shape[1]
+    M = [[float(i != j) for j in range(C)] for i in range(C)] if distances is None else distances
+    M = [[d / max(max(row) for row in M) for d in row] for row in M]
+    values = []
+    for group in item_groups(batch, m, pool):
+        moved, credit = [], []
+        for item in group:
+            truth = item.t.index(1)
+            moved.append(item.weight * m.fsum(p * d for p, d in zip(item.p, M[truth], strict=True)))
+            if truth:  # the paper's sum over foreground classes l, with alpha_l = M[l, background]
+                credit.append(M[truth][0] * (item.weight * M[truth][0] - moved[-1]))
+        weight = m.fsum(item.weight for item in group)
+        if not group or (not credit and empty == "skip"):
+            values.append([None])
+        elif not credit and empty == "area":
+            values.append([m.fsum(moved) / weight])
+        else:
+            values.append([1 - 2 * m.fsum(credit) / (2 * m.fsum(credit) + m.fsum(moved))])
+    table = reduce_table(values, None, pool, reduction, m)
+    return table[..., 0] if reduction == "none" else table
+
+
 ORACLES: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
         *(ce, wce, focal, mse, l1, smooth_l1, topk, ohem, missing),
         *(dice, jaccard, tversky, focal_tversky, gdice, lovasz_hinge, lovasz),
+        *(poly, gce, sce, asl, mcc, logcosh_dice, noise_robust_dice, sensitivity_specificity),
+        *(combo, unified_focal, wasserstein_dice),
     )
 }
 

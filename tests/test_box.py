@@ -402,6 +402,40 @@ def test_far_boxes(name, parameters):
         assert slope.isfinite().all()
 
 
+# Predictions and targets of one unit; tiny ones are 1e-4 of it, as small objects are in units of the image.
+HARD = {
+    "tiny": ([[0.0, 0, 1e-4, 1e-4], [0.5, 0.5, 0.5001, 0.5001], [0.5, 0.5, 0.5001, 0.5002], [0.2, 0.2, 0.9, 0.9]],
+             [[5e-5, 0, 2e-4, 1e-4], [0.5, 0.5, 0.5001, 0.5001], [0.9, 0.1, 0.9002, 0.1001], [0.5, 0.5, 0.5001, 0.5001]]),
+    "without area": ([pair[0] for pair in EMPTY], [pair[1] for pair in EMPTY]),
+    "inverted": ([[3.0, 0, 1, 2], [1, 3, 2, -4], [9, 9, 7, 7.5], [0.5001, 0.5, 0.5, 0.5]], [[0.0, 0, 4, 5]] * 4),
+    "inverted, no target": ([[3.0, 0, 1, 2], [0.5001, 0.5, 0.5, 0.5]], [[1.0, 1, 1, 1], [0.5, 0.5, 0.5, 0.5]]),
+    "far": ([[0.0, 0, 1, 2], [0, 0, 1e3, 1e-3], [0, 0, 1e-4, 1e-4], [1, 1, 0, 0]], [[1e6, 1e6, 1e6 + 64, 1e6 + 64]] * 4),
+}  # fmt: skip
+TREATMENTS = [("ciou", {"gradient": "published"}), ("ciou", {"gradient": "published", "threshold": 0.5})]
+
+
+@pytest.mark.parametrize("kind", HARD)
+@pytest.mark.parametrize(("name", "parameters"), [*ALL, *TREATMENTS], ids=str)
+def test_hard_boxes_are_finite_in_every_precision(name, parameters, kind):
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        if (dtype, kind) == (torch.float16, "far"):
+            continue  # it ends at 65504
+        pred, target = (torch.tensor(x, dtype=dtype) for x in HARD[kind])
+        for pred_, target_ in [(pred, target), *(_solid(pred, target) if 3 in BOXES[name].axes else [])]:
+            value, slope = value_and_slope(make(name, parameters, reduction="none"), pred_, target_)
+            assert value.isfinite().all()
+            assert slope.isfinite().all()
+
+
+def _solid(pred: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The same boxes with a third axis: of a usual length, and of none."""
+    pairs = []
+    for low, high in ((0.0, 1.0), (0.5, 0.5)):
+        sides = [torch.full_like(pred[:, :1], side) for side in (low, high)]
+        pairs.append([torch.cat([box[:, :2], sides[0], box[:, 2:], sides[1]], dim=1) for box in (pred, target)])
+    return [(pred, target) for pred, target in pairs]
+
+
 INVERTED = torch.tensor([[3.0, 0.0, 1.0, 2.0], [1.0, 3.0, 2.0, -4.0], [9.0, 9.0, 7.0, 7.5], [-200.0, 0.0, -300.0, 1.0]])
 
 

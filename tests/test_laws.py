@@ -19,6 +19,9 @@ ROWS = [(record.name, task) for record in CATALOGUE.values() for task in record.
 
 # Parameters away from their defaults, where the code takes another way.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "skeleton_recall": [{"tube": 0, "pool": "batch"}],
+    "cbdice": [{"iterations": 2}],
+    "cldice": [{"iterations": 2, "pool": "batch"}, {"smooth": 1.0, "classes": "present"}],
     "ce": [{"label_smoothing": 0.1}],
     "wce": [
         {"balance": "inverse"},
@@ -26,19 +29,57 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"balance": "effective_number", "beta": 0.9},
         {"lam": 1.1},
     ],
-    "focal": [{"gamma": 0.5}, {"gamma": 0.0, "alpha": 0.25}, {"alpha": 0.25, "normalize": "positives"}],
+    "focal": [
+        {"gamma": 0.5},
+        {"gamma": 0.0, "alpha": 0.25},
+        {"alpha": 0.25, "normalize": "positives"},
+        {"one_vs_rest": True},
+    ],
     "mse": [{"foreground_weight": 8.0}],
     "l1": [{"foreground_weight": 8.0}],
     "smooth_l1": [{"beta": 0.3, "foreground_weight": 8.0}],
     "topk": [{"k": 0.37}, {"k": 1.0, "loss": "focal(gamma=1)"}],
     "ohem": [{"threshold": 0.5, "min_kept": 3}, {"threshold": 0.4, "min_kept": 1, "loss": "mse"}],
-    "dice": [{"squared": True}, {"log": True}, {"smooth": 1.0}, {"pool": "batch"}, {"classes": "present"}],
-    "jaccard": [{"log": True}, {"pool": "batch", "empty": "skip"}],
-    "tversky": [{"alpha": 0.3, "beta": 0.7, "smooth": 1e-5}],
+    "dice": [
+        {"squared": True},
+        {"log": True},
+        {"smooth": 1.0},
+        {"pool": "batch"},
+        {"classes": "present"},
+        {"average": "micro"},
+    ],
+    "jaccard": [{"log": True}, {"pool": "batch", "empty": "skip"}, {"average": "micro", "log": True}],
+    "tversky": [{"alpha": 0.3, "beta": 0.7, "smooth": 1e-5}, {"average": "image"}],
     "focal_tversky": [{"gamma": 4 / 3}, {"pool": "batch"}],
+    "marginal": [{"loss": loss} for loss in ("topk", "mse", "dice(pool='batch', log=True)", "gdice", "lovasz")],
+    "exclusion": [{"form": "ce"}, {"pool": "batch"}],
     "gdice": [{"weighting": "simple"}, {"weighting": "uniform", "pool": "batch"}],
+    "boundary": [{"shift": True}, {"bounded": True, "pool": "batch"}, {"shift": True, "bounded": True}],
+    "hausdorff": [{"alpha": 1.0}, {"alpha": 0.5, "log": True, "pool": "batch"}],
+    "boundary_dou": [{"limit": 0.0}, {"pool": "batch"}],
+    "active_contour": [{"region": 10.0}],
+    "surface_dice": [{"tolerance": 0}, {"tolerance": 4, "pool": "batch"}],
+    "structure": [{"lam": 0.0}, {"radius": 2, "smooth": 1.0}],
+    "poly": [{"epsilon": -1.0}],
+    "gce": [{"q": 0.0}, {"q": 1.0}],
+    "sce": [{"alpha": 6.0, "beta": 0.1, "A": -9.2}],
+    "asl": [{"clip": 0.0, "gamma_pos": 1.0}, {"gamma_neg": 0.5, "clip": 0.2}],
+    "mcc": [{"pool": "batch"}, {"classes": "present"}],
+    "logcosh_dice": [{"smooth": 1.0, "squared": True}],
+    "noise_robust_dice": [{"gamma": 1.0}, {"gamma": 2.0, "pool": "batch"}],
+    "sensitivity_specificity": [{"r": 0.9, "pool": "batch"}],
+    "combo": [{"alpha": 0.9, "beta": 0.2, "pool": "batch"}, {"empty": "skip"}],
+    "unified_focal": [{"asymmetric": False, "gamma": 0.2}, {"pool": "batch", "delta": 0.9}],
+    "wasserstein_dice": [{"distances": [[0, 1, 2, 1], [1, 0, 1, 3], [2, 1, 0, 4], [1, 3, 4, 0]]}, {"pool": "batch"}],
     "lovasz_hinge": [{"per_image": False}],
     "lovasz": [{"per_image": True}, {"classes": "all"}],
+    "gated_crf": [{"radius": 2, "smoothness": 0.0}, {"sigma_xy": 2.0, "sigma_rgb": 0.5, "appearance": 2.0}],
+    "ncut": [{"radius": 2, "smoothness": 0.0}, {"sigma_xy": 2.0, "sigma_rgb": 0.5, "appearance": 2.0}],
+    "mumford_shah": [{"lam": 0.5}, {"lam": 0.1, "isotropic": True}],
+    "entropy": [],
+    "tv": [{"isotropic": True}],
+    "nacl": [{"radius": 2}, {"distance": "l2"}],
+    "size": [{"low": 0.6, "high": 0.9}],
 }
 # What a variant gives up by its own definition, and why.
 GIVEN_UP: dict[tuple[str, str], set[str]] = {
@@ -52,13 +93,21 @@ GIVEN_UP: dict[tuple[str, str], set[str]] = {
     ("smooth_l1", "foreground_weight"): {"reductions_agree"},
     # divides by the foreground, not by the pixels
     ("focal", "normalize"): {"reductions_agree"},
+    # a sigmoid for each class: probabilities of a softmax say less than the logits
+    ("focal", "one_vs_rest"): {"probabilities_are_the_same_input"},
     # a constant or a count in pixels has a unit
     ("dice", "smooth"): {"scaling_all_weights_changes_nothing"},
+    ("logcosh_dice", "smooth"): {"scaling_all_weights_changes_nothing"},
     ("tversky", "smooth"): {"scaling_all_weights_changes_nothing"},
+    ("structure", "smooth"): {"scaling_all_weights_changes_nothing"},
     ("ohem", "min_kept"): {"scaling_all_weights_changes_nothing", "repeating_the_batch_changes_nothing"},
+    ("cldice", "smooth"): {"scaling_all_weights_changes_nothing", "an_empty_class_pushes_false_positives_down"},
     # left out: nothing pushes, by request
     ("jaccard", "empty"): {"an_empty_class_pushes_false_positives_down"},
+    ("mcc", "classes"): {"an_empty_class_pushes_false_positives_down"},
     ("dice", "classes"): {"an_empty_class_pushes_false_positives_down"},
+    # the square of 1e300 has no float64
+    ("nacl", "distance"): {"finite_for_finite_logits"},
 }
 
 

@@ -3,7 +3,7 @@
 Where nothing else is said, `given` holds probabilities: (N, P) for binary, (N, C, P) for the other tasks.
 """
 
-from math import exp, log, log10, sqrt
+from math import cosh, exp, log, log10, sqrt
 
 import numpy as np
 import pytest
@@ -125,6 +125,62 @@ NUMBERS = [
     # Classes 0, 2, 2: T = (1, 0, 2), weights (1, 1, 1/4), I = (1, 0, 10)/8, P = (3, 6, 15)/8:
     # 2 (1/8 + 10/32) = 7/8 over 11/8 + 6/8 + 31/32 = 99/32.
     ("gdice", "multiclass", THREE_OF_THREE, [[0, 2, 2]], None, 1 - 28 / 99),
+    # poly: log 4/3 + eps 1/4; eps = -1 leaves the series from its second term on.
+    ("poly", "binary", [[0.75]], [[1]], None, log(4 / 3) + 1 / 4),
+    ("poly(epsilon=-1)", "multiclass", EIGHTHS, [[0]], None, 3 * log(2) - 7 / 8),
+    # gce: (1 - sqrt(1/4)) / (1/2); q = 1 is 1 - p, q = 0 is ce.
+    ("gce(q=0.5)", "binary", [[0.25]], [[1]], None, 1.0),
+    ("gce(q=1)", "multiclass", EIGHTHS, [[2]], None, 3 / 8),
+    ("gce(q=0)", "binary", [[0.75]], [[1]], None, log(4 / 3)),
+    # sce: .1 log 4/3 + 4 (1/4); alpha = 2, beta = .5, A = -1: 2 log 8 + .5 (7/8).
+    ("sce", "binary", [[0.75]], [[1]], None, 0.1 * log(4 / 3) + 1),
+    ("sce(alpha=2, beta=0.5, A=-1)", "multiclass", EIGHTHS, [[0]], None, 6 * log(2) + 7 / 16),
+    # Soft, the reverse alone: -(3/4) log(1/2) - (1/4) log(1/2).
+    ("sce(alpha=0)", "binary", [[0.75]], [[0.5]], None, log(2)),
+    # asl: (1/2)^1 log 2; p_m = 1/2 - 1/4: (1/4)^2 log 4/3; p below the margin.
+    ("asl(gamma_pos=1, gamma_neg=2, clip=0.25)", "binary", [[0.5]], [[1]], None, log(2) / 2),
+    ("asl(gamma_neg=2, clip=0.25)", "binary", [[0.5, 0.25]], [[0, 0]], None, log(4 / 3) / 32),
+    ("asl(gamma_neg=1, clip=0)", "multilabel", [[[0.25], [0.5]]], [[[0], [1]]], None, (log(4 / 3) / 4 + log(2)) / 2),
+    # mcc: TP = 1, FP = 1, FN = 0, TN = 2: 1 - 2 / sqrt(2 1 3 2); a prediction that says nothing costs 1.
+    ("mcc", "binary", [[1.0, 1.0, 0.0, 0.0]], ONE_OF_FOUR, None, 1 - 1 / sqrt(3)),
+    ("mcc", "binary", HALVES, ONE_OF_FOUR, None, 1.0),
+    ("mcc", "binary", [[0.0, 1.0]], [[1, 0]], None, 2.0),
+    # Nothing but foreground: the background is absent, and costs its mean probability.
+    ("mcc", "binary", [[0.75, 0.5]], [[1, 1]], None, 3 / 8),
+    # log cosh of dice's 2/3.
+    ("logcosh_dice", "binary", HALVES, ONE_OF_FOUR, None, log(cosh(2 / 3))),
+    # noise_robust_dice: 4 (1/2)^1.5 / (1 + 1); gamma = 2 is V-Net's Dice, 1/2; gamma = 1: 2/2.
+    ("noise_robust_dice", "binary", HALVES, ONE_OF_FOUR, None, 1 / sqrt(2)),
+    ("noise_robust_dice(gamma=2)", "binary", HALVES, ONE_OF_FOUR, None, 1 / 2),
+    ("noise_robust_dice(gamma=1)", "binary", HALVES, ONE_OF_FOUR, None, 1.0),
+    # sensitivity_specificity: .05 (1/4)^2 + .95 (1/4) / 3.
+    ("sensitivity_specificity", "binary", [[0.75, 0.5, 0.0, 0.0]], ONE_OF_FOUR, None, 0.05 / 16 + 0.95 / 12),
+    # combo: half of the mean cross-entropy's half, and of dice's 2/3; beta = 1/4: (1/4 + 3 3/4)/4 log 2.
+    ("combo", "binary", HALVES, ONE_OF_FOUR, None, log(2) / 4 + 1 / 3),
+    ("combo(alpha=1, beta=0.25)", "binary", HALVES, ONE_OF_FOUR, None, 5 / 8 * log(2)),
+    # Without foreground: the cross-entropy stays, Dice becomes the mean probability.
+    ("combo", "binary", HALVES, [[0, 0, 0, 0]], None, log(2) / 4 + 1 / 4),
+    ("combo(empty='skip')", "binary", HALVES, [[0, 0, 0, 0]], None, log(2) / 4),
+    # unified_focal with delta = 3/4, gamma = 1/2: focal (3/4 log 2 + 3 (1/4) sqrt(1/2) log 2) / 4; TI of the foreground
+    # 1/2 / (1/2 + 3/8 + 3/8) = 2/5, of the background 3/2 / (3/2 + 3/4 3/2 + 1/4 1/2) = 6/11: (5/11 + sqrt(3/5)) / 2.
+    (
+        "unified_focal(delta=0.75)",
+        *("binary", HALVES, ONE_OF_FOUR, None),
+        3 / 32 * (1 + sqrt(1 / 2)) * log(2) + (5 / 11 + sqrt(3 / 5)) / 4,
+    ),
+    (
+        "unified_focal(delta=0.75, asymmetric=False)",
+        *("binary", HALVES, ONE_OF_FOUR, None),
+        3 / 16 * sqrt(1 / 2) * log(2) + (sqrt(5 / 11) + sqrt(3 / 5)) / 4,
+    ),
+    # wasserstein_dice: classes 0, 2, 2: E = 7/8 + 3/8 + 3/8, R = 2 (1 - 3/8).
+    ("wasserstein_dice", "multiclass", THREE_OF_THREE, [[0, 2, 2]], None, 13 / 33),
+    # Class 1 is but half as far from 2 as from 0: W = (2/8 + 5/8), twice (1/8 + 2/16): E = 11/8, R = 2 (1 - 1/4).
+    (
+        "wasserstein_dice(distances=[[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]])",
+        *("multiclass", THREE_OF_THREE, [[0, 2, 2]], None),
+        11 / 35,
+    ),
     # lovasz: errors .1, .6, .2 of labels 1, 1, 0. Worst first, the Jaccard loss of the wrong pixels grows from 0 to 1/2
     # (one of two lost), 2/3 (one of three left), 1: .6/2 + .2/6 + .1/3.
     ("lovasz", "binary", [[0.9, 0.4, 0.2]], [[1, 1, 0]], None, 11 / 30),

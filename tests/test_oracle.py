@@ -49,6 +49,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
         "focal(gamma=0.5, alpha=0.25)",
         "focal(gamma=5, alpha=PIXEL01)",
         "focal(normalize='positives', alpha=0.25)",
+        "focal(normalize='elements', alpha=0.25)",
         "focal(class_weight=PIXEL)",
         "focal(class_weight=PIXEL, alpha=0.25, gamma=1)",
     ),
@@ -87,6 +88,12 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
         "dice(class_weight=REGION, pool='batch', empty='skip')",
         "dice(classes='present')",
         "dice(classes=[0])",
+        "dice(average='micro')",
+        "dice(average='micro', class_weight=REGION, classes='present', squared=True)",
+        "dice(average='micro', pool='batch', log=True, smooth=0.1)",
+        "dice(average='image', classes='present')",
+        "dice(average='image', classes='present', class_weight=REGION, empty='smooth', smooth=1.0)",
+        "dice(empty='zero', pool='batch')",
         "dice(empty='smooth', smooth=1.0)",
         "dice(empty='skip')",
     ),
@@ -97,6 +104,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
         "jaccard(pool='batch', class_weight=REGION)",
         "jaccard(classes='present', empty='smooth')",
         "jaccard(classes=[0], empty='skip')",
+        "jaccard(average='micro', log=True, class_weight=REGION)",
     ),
     "tversky": (
         "tversky",
@@ -104,12 +112,14 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
         "tversky(alpha=1, beta=1, smooth=0.5)",
         "tversky(pool='batch', class_weight=REGION)",
         "tversky(classes=[0], empty='smooth')",
+        "tversky(average='micro', alpha=0.3, beta=0.7, empty='skip')",
     ),
     "focal_tversky": (
         "focal_tversky",
         "focal_tversky(alpha=0.5, beta=0.5, gamma=2.0)",
         "focal_tversky(smooth=1.0, pool='batch', class_weight=REGION)",
         "focal_tversky(classes='present', empty='skip')",
+        "focal_tversky(average='image', empty='skip')",
     ),
     "gdice": (
         "gdice",
@@ -136,6 +146,69 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
         "lovasz(classes='all', empty='skip')",
         "lovasz(classes=[0], per_image=True)",
         "lovasz(classes='all', class_weight=REGION)",
+    ),
+    "poly": ("poly", "poly(epsilon=-1)", "poly(epsilon=0.5, class_weight=PIXEL)"),
+    "gce": ("gce", "gce(q=0)", "gce(q=1)", "gce(q=0.3, class_weight=PIXEL)"),
+    "sce": ("sce", "sce(alpha=1.0, beta=0)", "sce(A=-0.5, beta=2.0)", "sce(class_weight=PIXEL)"),
+    "asl": (
+        "asl",
+        "asl(clip=0)",
+        "asl(gamma_pos=1, gamma_neg=2, clip=0.3)",
+        "asl(gamma_neg=0.5, clip=0.2, class_weight=PIXEL)",
+        "asl(gamma_neg=0)",
+    ),
+    "mcc": (
+        "mcc",
+        "mcc(pool='batch')",
+        "mcc(class_weight=REGION)",
+        "mcc(classes='present')",
+        "mcc(classes=[0], empty='smooth')",
+        "mcc(empty='skip')",
+    ),
+    "logcosh_dice": (
+        "logcosh_dice",
+        "logcosh_dice(smooth=1.0, empty='smooth')",
+        "logcosh_dice(squared=True, pool='batch')",
+        "logcosh_dice(classes=[0], class_weight=REGION)",
+    ),
+    "noise_robust_dice": (
+        "noise_robust_dice",
+        "noise_robust_dice(gamma=1)",
+        "noise_robust_dice(gamma=2, pool='batch')",
+        "noise_robust_dice(classes='present')",
+        "noise_robust_dice(empty='smooth')",
+        "noise_robust_dice(class_weight=REGION)",
+    ),
+    "sensitivity_specificity": (
+        "sensitivity_specificity",
+        "sensitivity_specificity(r=0.7, pool='batch')",
+        "sensitivity_specificity(class_weight=REGION, empty='smooth')",
+        "sensitivity_specificity(classes=[0])",
+    ),
+    "combo": (
+        "combo",
+        "combo(alpha=0.3, beta=0.8)",
+        "combo(pool='batch', smooth=1.0)",
+        "combo(empty='skip', class_weight=REGION)",
+        "combo(empty='smooth', smooth=1.0, beta=0)",
+        "combo(classes=[0])",
+        "combo(classes='present')",
+        "combo(alpha=1)",
+    ),
+    "unified_focal": (
+        "unified_focal",
+        "unified_focal(asymmetric=False, gamma=0.2)",
+        "unified_focal(lam=0.3, delta=0.9, gamma=0.75, pool='batch')",
+        "unified_focal(empty='skip')",
+        "unified_focal(empty='smooth', smooth=1.0)",
+        "unified_focal(gamma=0, asymmetric=False, lam=1)",
+    ),
+    "wasserstein_dice": (
+        "wasserstein_dice",
+        "wasserstein_dice(distances=[[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]])",
+        "wasserstein_dice(distances=[[0, 1, 2], [1, 0, 4], [2, 4, 0]], pool='batch')",
+        "wasserstein_dice(distances=[[0, 1, 2], [1, 0, 4], [2, 4, 0]], empty='skip')",
+        "wasserstein_dice(empty='smooth')",
     ),
 }
 CLASS_WEIGHTS = {
@@ -262,7 +335,7 @@ def takes(name: str, mode: str) -> bool:
 
 def test_every_loss_has_an_oracle_and_every_parameter_is_varied():
     assert set(ORACLES) == set(VARIANTS) == set(SEPARABLE)
-    elsewhere = {"ignore_index", "reduction", "from_logits", "process_group", "counts"}
+    elsewhere = {"ignore_index", "reduction", "from_logits", "process_group", "counts", "one_vs_rest"}
     for name, record in SEPARABLE.items():
         varied = {key for variant in VARIANTS[name] for term in parse_spec(variant) for key in term.atom.arguments}
         assert varied == {parameter.name for parameter in record.parameters} - elsewhere, name
@@ -320,7 +393,8 @@ def differences(slow, batch: Batch, h: Any = 1e-5, m=math) -> np.ndarray:
 SMOOTH = (
     *("ce(class_weight=PIXEL, label_smoothing=0.2)", "wce", "focal", "focal(gamma=0.5, alpha=0.25)", "mse", "missing"),
     *("dice", "dice(squared=True)", "dice(log=True)", "dice(pool='batch')", "jaccard", "tversky(alpha=0.3, beta=0.7)"),
-    *("focal_tversky", "gdice", "gdice(pool='batch')"),
+    *("focal_tversky", "gdice", "gdice(pool='batch')", "poly", "gce", "sce", "asl(clip=0.3)", "mcc", "logcosh_dice"),
+    *("noise_robust_dice", "sensitivity_specificity", "combo(pool='batch')", "unified_focal", "wasserstein_dice"),
 )
 
 
@@ -430,7 +504,8 @@ def test_class_weights_keep_their_digits(variant, loss):
 EXTREME = (0.0, 1e-30, 37.0, 88.0, 745.0, 1e4)
 PRECISE = (
     *("ce", "focal(gamma=0)", "focal(gamma=0.5)", "focal(gamma=2, alpha=0.25)", "focal(gamma=5)"),
-    *("mse", "dice", "dice(squared=True)"),
+    *("mse", "dice", "dice(squared=True)", "poly", "gce", "gce(q=0)", "sce", "logcosh_dice"),
+    *("noise_robust_dice", "sensitivity_specificity"),
 )
 
 

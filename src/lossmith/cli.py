@@ -83,9 +83,48 @@ def compare(
             accelerator=accelerator, precision=precision, threads=threads, jobs=jobs,
         )  # fmt: skip
     except KeyboardInterrupt:
-        typer.echo("lossmith: interrupted; finished runs are kept, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+        _interrupted("runs")
     print_comparison(result)
+
+
+simulate = typer.Typer(help="Experiments of papers, to be repeated.", no_args_is_help=True)
+app.add_typer(simulate, name="simulate")
+
+
+@simulate.command()
+def boxes(
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--loss", "-l", help="A box loss spec; one for each. Else L1, smooth L1, IoU, GIoU, DIoU and CIoU."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results; the same command again continues.")] = Path(
+        "runs/boxes"
+    ),
+    points: Annotated[int | None, typer.Option(help="Starting points, of 343 cases each (250).")] = None,
+    full: Annotated[bool, typer.Option("--full", help="The paper's size, 5000 points.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Draw the points at random; else they are spread evenly.")] = None,
+    gradients: Annotated[str, typer.Option(help="all, exact, or published: those of the paper's code.")] = "all",
+) -> None:
+    """The simulation of the Distance-IoU paper: boxes descend to their targets under each loss."""
+    from lossmith.lab import simulate_boxes
+    from lossmith.lab.boxes import FULL_POINTS, LOSSES, POINTS
+    from lossmith.lab.console import print_simulation
+
+    if full and points is not None:
+        raise typer.BadParameter(f"--full is --points {FULL_POINTS}: give one of them")
+    size = FULL_POINTS if full else POINTS if points is None else points
+    try:
+        result = simulate_boxes(loss or LOSSES, out=out, points=size, seed=seed, gradients=gradients)
+    except KeyboardInterrupt:
+        _interrupted("parts")
+    print_simulation(result)
+
+
+def _interrupted(kept: str) -> NoReturn:
+    typer.echo(f"lossmith: interrupted; finished {kept} are kept, the same command goes on from there", err=True)
+    raise typer.Exit(130) from None
 
 
 def _words(text: str | None) -> list[str] | None:

@@ -95,6 +95,14 @@ def given_inputs(names: Sequence[str], logits: Tensor) -> dict[str, Tensor]:
     return inputs
 
 
+def unlabelled(target: Tensor, logits: Tensor) -> Tensor:
+    """A multiclass target without labels of class 1, the one that `given_inputs` does not annotate."""
+    if target.shape != logits.shape:
+        return torch.where(target == 1, torch.zeros_like(target), target)
+    background = torch.where(target[:, 1:2] > 0, target[:, :1] + target[:, 1:2], target[:, :1])
+    return torch.cat([background, torch.zeros_like(background), target[:, 2:]], dim=1)
+
+
 def rise(batch: Case) -> Tensor:
     """The direction in logit space that raises the foreground everywhere."""
     direction = torch.ones_like(batch.logits)

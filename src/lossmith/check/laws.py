@@ -89,6 +89,8 @@ def a_step_downhill_lowers_it(subject: Subject) -> None:
 def truth_costs_least(subject: Subject) -> None:
     """No prediction costs less than the certain, right one; that one costs 0 if the loss says so."""
     loss = subject.supervised()
+    if not subject.facts.least_at_truth:
+        raise Skipped("another prediction may cost less than the truth")
     for seed in range(4):
         batch = case(subject.task, 24, seed=seed)
         truth = loss(certain(batch).logits, batch.target)
@@ -253,7 +255,7 @@ def any_number_of_dimensions(subject: Subject) -> None:
 def an_empty_class_pushes_false_positives_down(subject: Subject) -> None:
     """Where the target is background alone, raising the foreground raises the value."""
     batch = vacant(subject.task)
-    _, slope = gradient(subject.supervised(), batch)
+    _, slope = gradient(subject.supervised(pushing=True), batch)
     ascent = float((slope * rise(batch)).sum())
     if not ascent > 1e-6:
         raise Broken(f"a rising value expected where foreground is raised on an empty image; got slope {ascent:g}")

@@ -3,11 +3,12 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from lossmith.check.cases import given_inputs
+from lossmith.check.cases import given_inputs, unlabelled
 from lossmith.core.catalogue import Record
 from lossmith.core.parameters import Interval
 from lossmith.core.pixels import TASKS
@@ -29,7 +30,9 @@ class Skipped(Exception):  # noqa: N818
 class Facts:
     """What a loss claims; laws about what it does not claim are skipped. Taken from the record of a catalogue loss.
 
-    neighbours: it looks at pixels together with those around them. supervised: it compares with a target.
+    least_at_truth: nothing costs less than the certain, right prediction. neighbours: it looks at pixels together with
+    those around them. supervised: it compares with a target. calibrates: it holds logits back from certainty. axes: how
+    many spatial axes it can have; empty: any number.
     """
 
     range: Interval | None = None
@@ -38,6 +41,9 @@ class Facts:
     hard_targets: bool = False
     neighbours: bool = False
     supervised: bool = True
+    least_at_truth: bool = True
+    calibrates: bool = False
+    axes: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, record: Record, parameters: Mapping[str, Any]) -> "Facts":
@@ -50,6 +56,9 @@ class Facts:
             record.hard_targets,
             record.neighbours,
             record.supervised,
+            record.least_at_truth,
+            record.calibrates,
+            record.axes,
         )
 
 
@@ -62,9 +71,30 @@ class Fed(nn.Module):
         self.names = tuple(names)
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss with its inputs."""
+        """The loss with its inputs; what was not annotated has no labels."""
+        target = unlabelled(target, logits) if "annotated" in self.names else target
         value: Tensor = self.loss(logits, target, weight, **given_inputs(self.names, logits))
         return value
+
+
+class Planar(nn.Module):
+    """A loss that cannot have one spatial axis: where there is one, it becomes a plane."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss of the plane; a map as it was."""
+        if logits.ndim != 3:
+            value: Tensor = self.loss(logits, target, weight)
+            return value
+        pixels = logits.shape[2]
+        height = max(side for side in range(1, isqrt(pixels) + 1) if pixels % side == 0)
+        plane = (height, pixels // height)
+        planes = [None if x is None else x.reshape(*x.shape[:-1], *plane) for x in (logits, target, weight)]
+        value = self.loss(*planes)
+        return value.flatten(-2) if value.ndim > 2 else value
 
 
 class Subject:
@@ -88,7 +118,16 @@ class Subject:
         self.fixed = fixed
         record = getattr(loss, "record", None)
         self.record = record if isinstance(record, Record) else None
-        self.facts = facts or (Facts.of(self.record, fixed) if self.record else Facts())
+        self.facts = facts or self._claimed()
+
+    def _claimed(self) -> Facts:
+        """What the record says; of a loss made from another, what that one's does."""
+        if self.record is None:
+            return Facts()
+        loss = self.loss(self.task, **self.fixed) if self.own else self.loss
+        if not isinstance(loss, Loss):
+            return Facts.of(self.record, self.fixed)
+        return Facts.of(loss.evaluated, loss.arguments())
 
     def build(self, **options: Any) -> LossFunction:
         """The loss with these options; `Skipped` where it has no such option."""
@@ -105,6 +144,8 @@ class Subject:
         loss = self.loss(**task, **self.fixed, **options)
         if self.record and self.record.inputs:
             loss = Fed(loss, self.record.inputs)
+        if self.facts.axes and 1 not in self.facts.axes:
+            loss = Planar(loss)
         return cast(LossFunction, loss)
 
     def weighted(self, **options: Any) -> LossFunction:
@@ -115,10 +156,12 @@ class Subject:
             raise Skipped("it takes no weight")
         return loss
 
-    def supervised(self) -> LossFunction:
-        """As `build`; `Skipped` where the loss has no target."""
+    def supervised(self, *, pushing: bool = False) -> LossFunction:
+        """As `build`; `Skipped` where the loss has no target, or with `pushing` holds logits back from certainty."""
         if not self.facts.supervised:
             raise Skipped("it has no target")
+        if pushing and self.facts.calibrates:
+            raise Skipped("it holds every logit back from certainty")
         return self.build()
 
     @property

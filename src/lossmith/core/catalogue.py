@@ -5,11 +5,11 @@ Classes, docs, `lossmith list`, the law tests and the other frameworks' faces fo
 
 from collections.abc import Mapping
 
-from lossmith.core.records import box, pixel, region
+from lossmith.core.records import boundary, box, partial, pixel, region, region_variants, robust, topology, weak
 from lossmith.core.records.record import Record as Record
 from lossmith.errors import suggest
 
-FAMILIES = (pixel, region)
+FAMILIES = (pixel, robust, region, region_variants, boundary, partial, topology, weak)
 
 # Segmentation: the losses that have tasks.
 CATALOGUE: Mapping[str, Record] = {record.name: record for family in FAMILIES for record in family.RECORDS}

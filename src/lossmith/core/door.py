@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
@@ -66,7 +65,8 @@ class Batch:
 
     def holding(self, scores: Array, target: Array, weight: Array | None) -> "Batch":
         """The same with other arrays."""
-        other = copy(self)
+        other = object.__new__(Batch)  # as `copy`, in a tenth of its time: there are many blocks
+        other.__dict__.update(self.__dict__)
         other.scores, other.target, other.weight = scores, target, weight
         return other
 
@@ -120,7 +120,8 @@ class Batch:
             inputs=self.inputs,
         )
 
-    def _label_flaw(self, values: Array) -> Array | None:
+    def label_flaw(self, values: Array) -> Array | None:
+        """Raise where `values` of the target are none; an unread flag where that cannot be seen."""
         xp = self.xp
         top = self.scores.shape[1] - 1 if self.indices else 1
         flaw = xp.outside(values, 0, top)
@@ -134,7 +135,7 @@ class Batch:
     def flaws(self, scores: Array, values: Array, valid: Array | None) -> list[Array | None]:
         """Raise where the batch holds what it must not; unread flags where that cannot be seen."""
         xp = self.xp
-        flaws = [self._label_flaw(values)]
+        flaws = [self.label_flaw(values)]
         if self.weight is not None:
             message = "weight must be finite and >= 0 everywhere; got other values"
             flaws.append(_found(xp, xp.outside(self.weight, 0, sys.float_info.max), message))
@@ -180,7 +181,7 @@ def receive(
             "give such pixels weight 0"
         )
     if weight is not None:
-        per_channel = prod(weight.shape) == images * channels * pixels
+        per_channel = _same(weight.shape, logits.shape)
         weight = xp.reshape(weight, (images, channels if per_channel else 1, pixels))
     return Batch(
         xp,

@@ -51,4 +51,5 @@ INPUTS: Mapping[str, Input] = {
     "image": Input("any *space", True, "the image that the logits were made from, as floating numbers"),
     "distance": Input("channels *space", False, "signed distance maps made beforehand, see `DistanceMaps`"),
     "annotated": Input("channels", True, "which classes were annotated in each image", ("bool",)),
+    "tags": Input("channels", False, "which classes are in each image", ("bool",)),
 }

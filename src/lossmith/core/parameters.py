@@ -153,6 +153,30 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Distances:
+    """None, or how far each class is from each other one."""
+
+    def __str__(self) -> str:
+        return "None or a distance for each pair of classes: square, symmetric, 0 on the diagonal, > 0 elsewhere"
+
+    def check(self, name: str, value: object) -> None:
+        """Raise where `value` is no such table."""
+        if value is None:
+            return
+        if not isinstance(value, Sequence) or not all(isinstance(row, Sequence) for row in value):
+            raise TypeError(must(name, str(self), value))
+        for i, row in enumerate(value):
+            for j, number in enumerate(row):
+                if isinstance(number, bool) or not isinstance(number, Real):
+                    raise TypeError(must(name, str(self), value))
+                legal = number == 0 if i == j else float(number) in Interval(0.0, low_open=True)
+                if len(row) != len(value) or not legal or number != value[j][i]:
+                    raise ValueError(must(name, str(self), value))
+        if len(value) < 2:
+            raise ValueError(must(name, str(self), value))
+
+
+@dataclass(frozen=True)
 class Size:
     """Width and height."""
 
@@ -162,6 +186,23 @@ class Size:
     def check(self, name: str, value: object) -> None:
         """Raise where `value` is no such pair."""
         if not isinstance(value, list | tuple) or len(value) != 2:
+            raise TypeError(must(name, str(self), value))
+        for number in value:
+            Interval(0.0, math.inf, low_open=True).check(name, number)
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """None, or the size of a pixel along each spatial axis."""
+
+    def __str__(self) -> str:
+        return "None or a list of numbers in (0, inf), one for each spatial axis"
+
+    def check(self, name: str, value: object) -> None:
+        """Raise where `value` is neither."""
+        if value is None:
+            return
+        if not isinstance(value, list | tuple):
             raise TypeError(must(name, str(self), value))
         for number in value:
             Interval(0.0, math.inf, low_open=True).check(name, number)
@@ -196,6 +237,16 @@ class Anything:
 
     def check(self, name: str, value: object) -> None:
         """Nothing to check here."""
+
+
+@dataclass(frozen=True)
+class Inner(Anything):
+    """A loss of the catalogue, by its spec, which the loss itself checks."""
+
+
+@dataclass(frozen=True)
+class Counts(Anything):
+    """Class counts: a table of whole numbers, whose shape the loss itself checks."""
 
 
 @dataclass(frozen=True)

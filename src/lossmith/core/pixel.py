@@ -25,7 +25,7 @@ def cross_entropy(px: Pixels, *, label_smoothing: float = 0.0, class_weight: Arr
     label_smoothing e: t' = (1-e) t + e/C (C = 2 for sigmoid tasks). A class weight multiplies the loss, and the
     mean divides by the weights of the true classes, as torch does.
     """
-    return _cross_entropy(px, _tables(px, class_weight), label_smoothing)
+    return _cross_entropy(px, class_tables(px, class_weight), label_smoothing)
 
 
 def _cross_entropy(px: Pixels, tables: Tables, label_smoothing: float = 0.0) -> Terms:
@@ -34,11 +34,11 @@ def _cross_entropy(px: Pixels, tables: Tables, label_smoothing: float = 0.0) -> 
     if label_smoothing > 0:
         hit, miss = (1.0 if w is None else xp.reshape(w, (1, -1, 1)) for w in tables)
         if px.task == "multiclass":
-            uniform = xp.sum(-px.log_probs * hit, axis=1, keepdims=True) / px.channels
+            uniform = mean_of_classes(px, -px.log_probs * hit)
         else:
             uniform = -0.5 * (hit * px.log_probs + miss * px.log_rest)
         loss = (1 - label_smoothing) * loss + label_smoothing * uniform
-    return Terms(loss, _weights(px, tables))
+    return Terms(loss, class_share(px, tables))
 
 
 def likelihood(
@@ -157,20 +157,54 @@ def focal(
     gamma: float = 2.0,
     alpha: float | Array | None = None,
     normalize: str = "pixels",
+    one_vs_rest: bool = False,
     class_weight: Array | None = None,
 ) -> Terms:
     """-alpha_t (1 - p_t)^gamma log p_t (Lin 2017, Eq. 5), in softmax form for multiclass and sigmoid form else.
 
     A scalar alpha weighs foreground, 1 - alpha background (class 0): so a binary problem and its two-class form agree.
+    one_vs_rest: a multiclass pixel is as many binary decisions as there are classes, and costs their sum.
     """
-    tables = _tables(px, class_weight)
+    if one_vs_rest and px.task == "multiclass":
+        return _normalized(px, *_focal_against_rest(px, gamma, alpha, class_weight), normalize)
+    tables = class_tables(px, class_weight)
     hit, miss = (_product(a, b) for a, b in zip(tables, _alpha_tables(px, alpha), strict=True))
     loss = px.expect(Focusing(px.xp, gamma), hit, miss)
-    weight = _weights(px, tables)
+    return _normalized(px, loss, class_share(px, tables), normalize)
+
+
+def _normalized(px: Pixels, loss: Array, weight: Array | None, normalize: str) -> Terms:
+    """Focal terms with what their mean divides by."""
+    if normalize == "elements":  # of class weights nothing: they are factors
+        ones = px.xp.ones_like(loss)
+        return Terms(loss, class_count(px) * ones if px.task == "multiclass" else ones)
     if normalize == "positives":
         positive = foreground(px)
         weight = positive if weight is None else positive * weight
     return Terms(loss, weight)
+
+
+def _focal_against_rest(
+    px: Pixels, gamma: float, alpha: float | Array | None, class_weight: Array | None
+) -> tuple[Array, Array | None]:
+    """The sum over the classes of the focal loss of each against the rest, and the weight of the pixel's class."""
+    xp, z, t = px.xp, px.logits, px.target
+    focusing = Focusing(xp, gamma)
+    if px.soft:
+        hit, miss = t * focusing(xp.log_sigmoid(z)), (1.0 - t) * focusing(xp.log_sigmoid(-z))
+    else:
+        loss = focusing(xp.log_sigmoid(xp.where(t > 0, z, -z)))
+        hit, miss = t * loss, (1.0 - t) * loss
+    if isinstance(alpha, int | float):
+        hit, miss = alpha * hit, (1.0 - alpha) * miss
+    elif alpha is not None:
+        check_class_weight(alpha, px.channels, "alpha")
+        table = xp.reshape(xp.astype(alpha, z), (1, -1, 1))
+        hit, miss = table * hit, (1.0 - table) * miss
+    loss, tables = hit + miss, class_tables(px, class_weight)
+    if tables[0] is not None:
+        loss = xp.reshape(tables[0], (1, -1, 1)) * loss
+    return xp.sum(loss, axis=1, keepdims=True), class_share(px, tables)
 
 
 def mean_squared_error(px: Pixels, *, foreground_weight: float = 1.0, class_weight: Array | None = None) -> Terms:
@@ -195,12 +229,28 @@ def smooth_l1(
 
 def _distance(px: Pixels, distance: Array, foreground_weight: float, class_weight: Array | None) -> Terms:
     if px.task == "multiclass":
-        distance = px.xp.sum(distance, axis=1, keepdims=True) / px.channels
-    weight = _weights(px, _tables(px, class_weight))
+        distance = mean_of_classes(px, distance)
+    weight = class_share(px, class_tables(px, class_weight))
     if foreground_weight != 1.0:
         extra = 1.0 + (foreground_weight - 1.0) * foreground(px)
         weight = extra if weight is None else weight * extra
     return Terms(distance if weight is None else weight * distance, weight)
+
+
+def mean_of_classes(px: Pixels, term: Array) -> Array:
+    """The mean of a multiclass term (N, K, P) over the classes that its image has, (N, 1, P)."""
+    xp, classes = px.xp, px.inputs.get("classes")
+    if classes is not None:
+        term = xp.where(xp.expand_dims(classes, axis=2), term, xp.zeros_like(term))
+    return xp.sum(term, axis=1, keepdims=True) / class_count(px)
+
+
+def class_count(px: Pixels) -> Array | int:
+    """How many classes an image has: its channels, or (N, 1, 1) where some of them were merged."""
+    xp, classes = px.xp, px.inputs.get("classes")
+    if classes is None:
+        return px.channels
+    return xp.expand_dims(xp.sum(xp.astype(classes, px.like), axis=1, keepdims=True), axis=2)
 
 
 def foreground(px: Pixels) -> Array:
@@ -211,12 +261,12 @@ def foreground(px: Pixels) -> Array:
     return 1.0 - px.target[:, :1, :] if px.task == "multiclass" else px.target
 
 
-def _weights(px: Pixels, tables: Tables) -> Array | None:
+def class_share(px: Pixels, tables: Tables) -> Array | None:
     """The weight of each pixel's true class."""
     return None if tables[0] is None else px.expect(px.xp.ones_like, *tables)
 
 
-def _tables(px: Pixels, class_weight: Array | None) -> Tables:
+def class_tables(px: Pixels, class_weight: Array | None) -> Tables:
     """Class weights by channel where the class is hit and missed; binary has (background, foreground)."""
     if class_weight is None:
         return None, None

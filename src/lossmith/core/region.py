@@ -17,23 +17,27 @@ from lossmith.core.stable import divide, log_add_exp, log_probability, log_sum_e
 from lossmith.errors import must
 
 POOLS = ("image", "batch")
-EMPTIES = ("area", "smooth", "skip")
+EMPTIES = ("area", "smooth", "skip", "zero")
+AVERAGES = ("macro", "image", "micro")
 LOG_2 = math.log(2.0)
 
 Formula = Callable[..., Array]
+Blend = Callable[..., tuple[float, Array]]
 
 
 @dataclass(frozen=True)
 class Sums:
     """The statistics of a batch by name, each (n, K).
 
-    counted: how much an item counts, None: all alike. full: every item is known to have target pixels.
+    counted: how much an item counts, None: all alike. full: every item is known to have target pixels. backgrounds: how
+    many of the items are backgrounds, which come first.
     """
 
     xp: Namespace
     known: Mapping[str, Array]
     counted: Array | None = None
     full: bool = False
+    backgrounds: int = 1
 
     def __getattr__(self, name: str) -> Array:
         return self.known[name]
@@ -43,11 +47,18 @@ class Sums:
         return self.known[f"log {name}"]
 
 
-def takes(names: Callable[..., Sequence[str]]) -> Callable[[Formula], Formula]:
-    """Say which sums a formula needs beside N, P and T, given its options."""
+def takes(
+    names: Callable[..., Sequence[str]], *, beside: Blend | None = None, backgrounds: bool = False
+) -> Callable[[Formula], Formula]:
+    """Say which sums a formula needs beside N, P and T, given its options.
+
+    beside: of a loss that adds pixel losses to a region loss, the share of the region loss, and what is added to it:
+    the formula is the region loss alone, for which what is said about empty classes holds. backgrounds: in sigmoid
+    tasks the background of each channel is an item, too.
+    """
 
     def declare(formula: Formula) -> Formula:
-        formula.names = names  # type: ignore[attr-defined]
+        formula.names, formula.beside, formula.backgrounds = names, beside, backgrounds  # type: ignore[attr-defined]
         return formula
 
     return declare
@@ -58,12 +69,13 @@ def names_of(formula: Formula, parameters: Mapping[str, object]) -> tuple[str, .
     return ("N", "P", "T", *formula.names(**parameters))  # type: ignore[attr-defined]
 
 
-def _overlap(squared: bool = False, log: bool = False, **_: object) -> Sequence[str]:
+def dice_sums(squared: bool = False, log: bool = False, **_: object) -> Sequence[str]:
+    """What `dice` takes."""
     overlap = "PT" if squared else "I"
     return [f"log {overlap}" if log else overlap, *(["PP", "TT"] if squared else [])]
 
 
-@takes(_overlap)
+@takes(dice_sums)
 def dice(S: Sums, *, smooth: float = 0.0, squared: bool = False, log: bool = False) -> Array:
     """1 - (2 I + s) / (P + T + s); squared: 1 - (2 sum p t + s) / (sum p^2 + sum t^2 + s); log: -log of the ratio."""
     size = _plus(S.PP + S.TT if squared else S.P + S.T, smooth)
@@ -140,6 +152,7 @@ def region_loss(
     pool: str = "image",
     classes: str | Sequence[int] = "all",
     empty: str = "area",
+    average: str = "macro",
     class_weight: Array | None = None,
     joint: bool = False,
     **parameters: object,
@@ -148,17 +161,26 @@ def region_loss(
 
     pool: sums by image, or over the batch. classes: "all", those "present" in the item's target, or indices.
     empty: an item without target pixels costs the mean probability of its class ("area"), what the formula says
-    ("smooth"), or is left out ("skip"). joint: the formula has already put the classes together, (n, 1).
+    ("smooth"), nothing ("zero"), or is left out ("skip"). average: the mean is over all items ("macro"), over the
+    classes of an image and then over images ("image"), or there is one item for all classes together ("micro"). joint:
+    the formula has already put the classes together, (n, 1).
     """
     xp = px.xp
     known = _pooled(px, sums, names, pool)
-    if joint and px.task == "binary":
+    beside: Blend | None = getattr(formula, "beside", None)
+    channels = known["T"].shape[1]
+    both = px.task != "multiclass" and getattr(formula, "backgrounds", False)
+    if both or (joint and px.task == "binary"):
         known = _two_classes(xp, known, names)
     T = known["T"]
-    counted = _counted(px, known, classes, class_weight)
+    everyone = counted = _counted(px, known, classes, class_weight)
+    if average == "micro":
+        known, counted = _together(xp, known, names, counted)
+        T = known["T"]
     vacant = T <= 0
     full = xp.read(xp.any(vacant)) is False
-    value = formula(Sums(xp, known, counted, full), **parameters)
+    S = Sums(xp, known, counted, full, channels if both else 1)
+    value = formula(S, **parameters)
     if joint and not (full and counted is None):
         counted = xp.ones_like(T) if counted is None else counted
         chosen = xp.astype(counted > 0, T)
@@ -168,12 +190,20 @@ def region_loss(
         counted = xp.astype(xp.sum(chosen, axis=1, keepdims=True) > 0, T)
     if empty != "smooth" and not full:
         value, counted = _vacant(xp, value, counted, vacant, known, empty)
+    added: Array | None = None
+    if beside is not None:
+        share, added = beside(S, **parameters)
+        added = reduce_items(px, added + xp.zeros_like(value), everyone, reduction, pooled=pool == "batch")
+        value = share * value
     if counted is not None:
         value = xp.where(counted > 0, value, xp.zeros_like(value))
-    if joint and reduction == "none":
+    if average == "image" and reduction == "mean" and counted is not None:
+        counted = divide(xp, counted, xp.sum(counted, axis=1, keepdims=True) + xp.zeros_like(counted))
+    if (joint or average == "micro") and reduction == "none":
         value = value[:, 0]
         return px.flagged(value[0] if pool == "batch" else value)
-    return reduce_items(px, value, counted, reduction, pooled=pool == "batch")
+    value = reduce_items(px, value, counted, reduction, pooled=pool == "batch")
+    return value if added is None else value + added
 
 
 def _pooled(px: Pixels, sums: Mapping[str, Array], names: Sequence[str], pool: str) -> Mapping[str, Array]:
@@ -194,11 +224,15 @@ def _pooled(px: Pixels, sums: Mapping[str, Array], names: Sequence[str], pool: s
 
 
 def _two_classes(xp: Namespace, known: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
-    """The sums of background and foreground of a binary task, (n, 2)."""
-    N = known["N"]
-    rest = {name: N - known[name] for name in names} | {"N": N}
-    rest["I"] = N - known["P"] - known["T"] + known["I"]
-    return {name: xp.concat([rest[name], known[name]], axis=1) for name in names}
+    """The sums of the backgrounds of sigmoid tasks, and behind them those of the foregrounds, (n, 2 K).
+
+    Of other sums than N, P, T and I both have the same.
+    """
+    P, T, I = (known[name] for name in ("P", "T", "I"))
+    N = known["N"] + xp.zeros_like(T)
+    rest = {"N": N, "P": N - P, "T": N - T, "I": N - P - T + I}
+    found = {name: known[name] for name in names} | {"N": N}
+    return {name: xp.concat([rest.get(name, found[name]), found[name]], axis=1) for name in names}
 
 
 def _counted(
@@ -206,7 +240,8 @@ def _counted(
 ) -> Array | None:
     """How much each item counts: nothing without pixels, nothing outside of `classes`; None where all count alike."""
     xp, T, factors = px.xp, known["T"], []
-    if px.weighted or px.images * px.pixels == 0:
+    by_class = known["N"].shape[1] > 1  # a class may have fewer pixels than the image
+    if px.weighted or by_class or px.images * px.pixels == 0:
         factors.append(xp.astype(known["N"] + xp.zeros_like(T) != 0, T))
     if classes == "present":
         factors.append(xp.astype(T > 0, T))
@@ -221,6 +256,22 @@ def _counted(
     return math.prod(factors[1:], start=factors[0]) if factors else None
 
 
+def _together(
+    xp: Namespace, known: Mapping[str, Array], names: Sequence[str], counted: Array | None
+) -> tuple[dict[str, Array], Array | None]:
+    """One item for the classes that count, each sum times how much they do: (n, 1)."""
+    T = known["T"]
+    share = xp.ones_like(T) if counted is None else counted
+    floor = xp.floor(T)
+    found = {}
+    for name in names:
+        if name.startswith("log "):
+            found[name] = xp.expand_dims(log_sum_exp(xp, known[name] + xp.log(share + floor), axis=1), axis=1)
+        else:
+            found[name] = xp.sum((known[name] + xp.zeros_like(T)) * share, axis=1, keepdims=True)
+    return found, None if counted is None else xp.astype(xp.sum(share, axis=1, keepdims=True) > 0, T)
+
+
 def _vacant(
     xp: Namespace, value: Array, counted: Array | None, vacant: Array, known: Mapping[str, Array], empty: str
 ) -> tuple[Array, Array | None]:
@@ -228,5 +279,7 @@ def _vacant(
     if empty == "area":
         P = known["P"]
         return xp.where(vacant, divide(xp, P, known["N"] + xp.zeros_like(P)), value), counted
+    if empty == "zero":
+        return xp.where(vacant, xp.zeros_like(value), value), counted
     counted = xp.ones_like(value) if counted is None else counted
     return value, xp.where(vacant, xp.zeros_like(counted), counted)

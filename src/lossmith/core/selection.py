@@ -4,7 +4,6 @@ What is chosen is prepared from the whole batch, as a constant: how often each p
 """
 
 import math
-import sys
 
 from lossmith.core.namespaces import Array
 from lossmith.core.pixel import PixelDefinition, cross_entropy
@@ -41,18 +40,19 @@ def hardest(px: Pixels, score: Array, share: float, most: float) -> Array:
     """
     xp, shape = px.xp, score.shape
     rows = [xp.reshape(score, (1, -1))]
-    if px.weighted:
+    counted = px.weighted or not isinstance(px.pixels, int)
+    if counted:
         rows.append(xp.reshape(px.count() + xp.zeros_like(score), (1, -1)))
     gathered, own = px.gathered(*rows)
     if gathered[0].shape[1] == 0:
         return score
-    score, count = gathered[0], gathered[1] if px.weighted else None
+    score, count = gathered[0], gathered[1] if counted else None
     if count is None:
         budget = min(share * score.shape[1], most)
         bar = xp.kth_largest(score, max(1, math.ceil(budget)))
     else:
         total = share * xp.sum(count, axis=1, keepdims=True)
-        budget = xp.where(total < most, total, xp.zeros_like(total) + min(most, sys.float_info.max))
+        budget = total if math.isinf(most) else xp.where(total < most, total, xp.zeros_like(total) + most)
         order = xp.argsort_descending(score)
         filled = xp.cumulative_sum(xp.take_along_axis(count, order, axis=1), axis=1)
         last = xp.sum(xp.integers(filled < budget), axis=1, keepdims=True)

@@ -5,6 +5,8 @@ and kornia and is imported by its own name.
 """
 
 from lossmith.data.base import Data, Sample, Samples
+from lossmith.data.distance_maps import DistanceMaps
 from lossmith.data.load import load
+from lossmith.data.weaken import weak_labels, weaken
 
-__all__ = ["Data", "Sample", "Samples", "load"]
+__all__ = ["Data", "DistanceMaps", "Sample", "Samples", "load", "weak_labels", "weaken"]

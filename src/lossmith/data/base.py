@@ -14,6 +14,7 @@ from lossmith.errors import must
 Image = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
+UNKNOWN = 255  # in a mask: nobody has said what this pixel is
 CACHE_BYTES = 512 * 2**20  # samples of one part kept in memory; the rest is read again at each visit
 
 
@@ -22,7 +23,7 @@ class Sample:
     """One image and its annotation. The arrays are shared between visits: treat them as read-only.
 
     `mask` is what training may see, `truth` the complete annotation to score against. They are one array,
-    except where a data set leaves annotations out on purpose.
+    except where a data set leaves annotations out on purpose. In a weak mask (see `weaken`) 255 means unknown.
     """
 
     name: str

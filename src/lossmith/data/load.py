@@ -8,6 +8,7 @@ from pathlib import Path
 from lossmith.data.base import Data
 from lossmith.data.cracks import cracks
 from lossmith.data.shapes import shapes
+from lossmith.data.weaken import weaken
 from lossmith.errors import must, suggest
 
 BUILT_IN: dict[str, Callable[..., Data]] = {"shapes": shapes, "cracks": cracks}
@@ -25,7 +26,8 @@ def load(
     """Load a data set and split it into training and test images.
 
     Args:
-        source: "shapes" or "cracks", with parameters if wanted: "shapes(missing=0.3, images=64)"; or a
+        source: "shapes" or "cracks", with parameters if wanted: "shapes(missing=0.3, images=64)", for both
+            also "shapes(weaken=scribbles)", see `weaken`; or a
             folder with `images/` and `masks/`, or with `train/` and `test/` that hold both; or a CrackForest
             folder (`image/` and `groundTruth/`). A built-in name wins over a folder of that name, which
             "./cracks" or a `Path` means.
@@ -69,16 +71,28 @@ def _built_in(spec: str, *, seed: int, test: float) -> Data:
     name = call.func.id
     known = [parameter for parameter in inspect.signature(BUILT_IN[name]).parameters if parameter not in RESERVED]
     chosen: dict[str, int | float] = {}
+    weak: str | None = None
     for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg in chosen:
+        if keyword.arg is None or keyword.arg in chosen or (keyword.arg == "weaken" and weak is not None):
             raise ValueError(text)
+        value = _value(keyword.value, text)
+        if keyword.arg == "weaken":
+            weak = str(value)
+            continue
         if keyword.arg not in known:
-            raise ValueError(f"{name} has no parameter {keyword.arg}{suggest(keyword.arg, known)}")
-        try:
-            value = ast.literal_eval(keyword.value)
-        except (ValueError, TypeError):
-            raise ValueError(text) from None
+            raise ValueError(f"{name} has no parameter {keyword.arg}{suggest(keyword.arg, [*known, 'weaken'])}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(must(keyword.arg, "a number", value))
         chosen[keyword.arg] = value
-    return BUILT_IN[name](seed=seed, test=test, **chosen)
+    data = BUILT_IN[name](seed=seed, test=test, **chosen)
+    return data if weak is None else weaken(data, weak, seed=seed)
+
+
+def _value(node: ast.expr, text: str) -> object:
+    """A literal, or a bare word as text; a ValueError with `text` at anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        raise ValueError(text) from None

@@ -1,4 +1,4 @@
-"""A finished comparison in the terminal: the ranking, the verdict, and where the page is."""
+"""Results in the terminal: ranking and verdict of a comparison, errors of a simulation; where the page is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from lossmith.lab.boxes import Simulation
     from lossmith.lab.compare import Comparison
 
 
@@ -30,6 +31,22 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     console.print(table)
     console.print(escape(comparison.verdict), soft_wrap=True)
     console.print(escape(f"The page: {comparison.report}"), soft_wrap=True)
+
+
+def print_simulation(simulation: Simulation, console: Console | None = None) -> None:
+    """Print the errors and the path of the page to `console`, by default standard output."""
+    console = console or Console(highlight=False)
+    rows = simulation.summary["rows"]
+    table = Table(caption=f"error by step, in millions: {rows[0]['cases']:,} cases scaled to 1,715,000")
+    table.add_column("loss, gradient", overflow="fold")
+    for step in rows[0]["errors"]:
+        table.add_column(step, justify="right")
+    table.add_column("arrived", justify="right")
+    for row in rows:
+        cells = ["-" if error is None else f"{error:.3f}" for error in row["errors"].values()]
+        table.add_row(escape(row["name"]), *cells, f"{row['arrived']:.1%}")
+    console.print(table)
+    console.print(escape(f"The page: {simulation.report}"), soft_wrap=True)
 
 
 def _cell(score: Mapping[str, float | None]) -> str:

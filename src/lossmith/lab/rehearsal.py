@@ -5,7 +5,7 @@ A mistake in the last loss, or a crop that the model cannot take, is told at onc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from lossmith.errors import must
 from lossmith.lab.machine import Machine
 from lossmith.lab.models import WIDTHS, build_model
 from lossmith.lab.plan import Plan
-from lossmith.lab.train import class_shares, make_batches, make_loss, predict
+from lossmith.lab.train import class_shares, loss_inputs, make_batches, make_loss, predict
 
 CROP_MULTIPLE = 8  # our networks halve three times
 
@@ -38,12 +38,13 @@ def rehearse(plan: Plan, losses: Sequence[str], *, counts: NDArray[np.int64], ma
         raise ValueError(must("crop", f"a multiple of {CROP_MULTIPLE} for model {s.model}", s.crop))
     with machine.limited(), torch.random.fork_rng():
         fabric = machine.fabric(s.precision)
-        logits, masks = _forward(plan, counts, fabric)
+        images, logits, masks = _forward(plan, counts, fabric)
         for spec in losses:
-            _try_loss(spec, make_loss(spec, plan.data.task, counts).to(fabric.device), logits.clone(), masks)
+            loss = make_loss(spec, plan.data.task, counts).to(fabric.device)
+            _try_loss(spec, loss, logits.clone(), masks, loss_inputs(loss, images))
 
 
-def _forward(plan: Plan, counts: NDArray[np.int64], fabric: Fabric) -> tuple[Tensor, Tensor]:
+def _forward(plan: Plan, counts: NDArray[np.int64], fabric: Fabric) -> tuple[Tensor, Tensor, Tensor]:
     s = plan.settings
     seed = plan.seeds[0]
     model = build_model(s.model, shares=class_shares(counts), binary=plan.data.task == "binary", seed=seed)
@@ -61,7 +62,7 @@ def _forward(plan: Plan, counts: NDArray[np.int64], fabric: Fabric) -> tuple[Ten
         raise ValueError(must("the model's output", f"a tensor of shape {expected}", tuple(logits.shape)))
     sample = plan.data.test[0]
     _attempt(f"model {s.model} on whole images", sample.image, lambda: predict(net, sample, fabric.device))
-    return logits, masks
+    return images, logits, masks
 
 
 def _attempt(name: str, given: Tensor | NDArray[np.float32], call: Callable[[], T]) -> T:
@@ -74,9 +75,9 @@ def _attempt(name: str, given: Tensor | NDArray[np.float32], call: Callable[[], 
         raise ValueError(text) from error
 
 
-def _try_loss(spec: str, loss: nn.Module, logits: Tensor, masks: Tensor) -> None:
+def _try_loss(spec: str, loss: nn.Module, logits: Tensor, masks: Tensor, inputs: Mapping[str, Tensor]) -> None:
     logits.requires_grad_()
-    value = _attempt(f"loss {spec}", logits, lambda: loss(logits, masks))
+    value = _attempt(f"loss {spec}", logits, lambda: loss(logits, masks, **inputs))
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(must(f"loss {spec}", "a function to one number", got))

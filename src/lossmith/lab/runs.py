@@ -37,6 +37,7 @@ def run_missing(plan: Plan, store: Store, *, machine: Machine, jobs: int, progre
     What is to be trained is rehearsed before the folder is claimed, so that a mistake in the last loss does
     not wait for the first to finish.
     """
+    from lossmith.data.base import UNKNOWN
     from lossmith.torch import class_counts
 
     store.check(plan)
@@ -44,7 +45,8 @@ def run_missing(plan: Plan, store: Store, *, machine: Machine, jobs: int, progre
     missing = [trial for trial in trials if store.find(trial) is None]
     counts = np.zeros((0, 2), dtype=np.int64)
     if missing:
-        counts = class_counts((sample.mask for sample in plan.data.train), len(plan.data.classes)).numpy()
+        masks = (sample.mask for sample in plan.data.train)
+        counts = class_counts(masks, len(plan.data.classes), ignore_index=UNKNOWN).numpy()
         rehearse(plan, list(dict.fromkeys(trial.loss for trial in missing)), counts=counts, machine=machine)
     store.open(plan)
     done = len(trials) - len(missing)

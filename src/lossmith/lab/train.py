@@ -7,6 +7,7 @@ for bit on one machine with the same number of threads (on a CPU; some CUDA kern
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from lossmith import __version__
 from lossmith.errors import must
@@ -97,7 +98,7 @@ def _train(
         for step in range(s.steps):
             images, masks = (fabric.to_device(part) for part in batches[step])
             logits = net(images.contiguous(memory_format=torch.channels_last))
-            loss = loss_fn(logits, masks)
+            loss = loss_fn(logits, masks, **loss_inputs(loss_fn, images))
             optimiser.zero_grad()
             curve.append(float(loss.detach()))
             if not math.isfinite(curve[-1]):
@@ -132,6 +133,15 @@ def make_loss(spec: str, task: str, counts: NDArray[np.int64]) -> nn.Module:
     loss = parse(spec, task)
     fit(loss, counts)
     return loss
+
+
+def loss_inputs(loss: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """What a loss is called with beside logits and masks: the images, where it looks at them."""
+    from lossmith.torch import Loss
+
+    asked = "image" in inspect.signature(loss.forward).parameters
+    asked = asked or any("image" in part.record.inputs for part in loss.modules() if isinstance(part, Loss))
+    return {"image": images} if asked else {}
 
 
 def _test(plan: Plan, net: nn.Module, device: torch.device, draft: Draft) -> tuple[Counts, Counts] | None:

@@ -1,5 +1,13 @@
 """Losses for PyTorch: ``from lossmith.torch import DiceLoss``."""
 
+from lossmith.torch.boundary import (
+    ActiveContourLoss,
+    BoundaryDoULoss,
+    BoundaryLoss,
+    HausdorffDTLoss,
+    StructureLoss,
+    SurfaceDiceLoss,
+)
 from lossmith.torch.box import (
     AlphaIoULoss,
     BoxL1Loss,
@@ -17,8 +25,11 @@ from lossmith.torch.box import (
     WIoULoss,
 )
 from lossmith.torch.box_loss import BoxLoss
-from lossmith.torch.loss import Loss, SumLoss
+from lossmith.torch.compose import DeepSupervision, Regularized, UncertaintyWeighted
+from lossmith.torch.information import cross_entropy, entropy, js_divergence, kl_divergence
+from lossmith.torch.loss import Loss
 from lossmith.torch.parse import parse
+from lossmith.torch.partial import ExclusionLoss, MarginalLoss
 from lossmith.torch.pixel import (
     CrossEntropyLoss,
     FocalLoss,
@@ -39,44 +50,113 @@ from lossmith.torch.region import (
     LovaszSoftmaxLoss,
     TverskyLoss,
 )
+from lossmith.torch.region_variants import (
+    ComboLoss,
+    GeneralizedWassersteinDiceLoss,
+    LogCoshDiceLoss,
+    MCCLoss,
+    NoiseRobustDiceLoss,
+    SensitivitySpecificityLoss,
+    UnifiedFocalLoss,
+)
+from lossmith.torch.robust import AsymmetricLoss, GeneralizedCrossEntropyLoss, PolyLoss, SymmetricCrossEntropyLoss
+from lossmith.torch.schedules import Constant, Cosine, Exponential, Linear, Schedule, Scheduled, Step
+from lossmith.torch.shape import AutoEncoderShapePrior, PCAShapePrior
+from lossmith.torch.sums import Composition, SumLoss
 from lossmith.torch.targets import class_counts, fit, unet_weight_map
+from lossmith.torch.topology import CbDiceLoss, ClDiceLoss, SkeletonRecallLoss
+from lossmith.torch.weak import (
+    EntropyLoss,
+    GatedCRFLoss,
+    MumfordShahLoss,
+    NACLLoss,
+    NormalizedCutLoss,
+    SizeConstraint,
+    TotalVariationLoss,
+)
 
 __all__ = [
+    "ActiveContourLoss",
     "AlphaIoULoss",
+    "AsymmetricLoss",
+    "AutoEncoderShapePrior",
+    "BoundaryDoULoss",
+    "BoundaryLoss",
     "BoxL1Loss",
     "BoxLoss",
     "BoxSmoothL1Loss",
     "CIoULoss",
+    "CbDiceLoss",
+    "ClDiceLoss",
+    "ComboLoss",
+    "Composition",
+    "Constant",
+    "Cosine",
     "CrossEntropyLoss",
     "DIoULoss",
+    "DeepSupervision",
     "DiceLoss",
     "EIoULoss",
+    "EntropyLoss",
+    "ExclusionLoss",
+    "Exponential",
     "FocalEIoULoss",
     "FocalLoss",
     "FocalTverskyLoss",
     "GIoULoss",
+    "GatedCRFLoss",
+    "GeneralizedCrossEntropyLoss",
     "GeneralizedDiceLoss",
+    "GeneralizedWassersteinDiceLoss",
+    "HausdorffDTLoss",
     "InnerIoULoss",
     "IoULoss",
     "JaccardLoss",
     "L1Loss",
+    "Linear",
+    "LogCoshDiceLoss",
     "Loss",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
+    "MCCLoss",
     "MPDIoULoss",
     "MSELoss",
+    "MarginalLoss",
     "MissingAnnotationLoss",
+    "MumfordShahLoss",
+    "NACLLoss",
     "NWDLoss",
+    "NoiseRobustDiceLoss",
+    "NormalizedCutLoss",
     "OhemLoss",
+    "PCAShapePrior",
+    "PolyLoss",
+    "Regularized",
     "SIoULoss",
+    "Schedule",
+    "Scheduled",
+    "SensitivitySpecificityLoss",
+    "SizeConstraint",
+    "SkeletonRecallLoss",
     "SmoothL1Loss",
+    "Step",
+    "StructureLoss",
     "SumLoss",
+    "SurfaceDiceLoss",
+    "SymmetricCrossEntropyLoss",
     "TopKLoss",
+    "TotalVariationLoss",
     "TverskyLoss",
+    "UncertaintyWeighted",
+    "UnifiedFocalLoss",
     "WIoULoss",
     "WeightedCrossEntropyLoss",
     "class_counts",
+    "cross_entropy",
+    "entropy",
     "fit",
+    "js_divergence",
+    "kl_divergence",
     "parse",
     "unet_weight_map",
 ]

@@ -31,13 +31,20 @@ class Scratch:
 
     def __init__(self) -> None:
         self._flat: dict[str, Tensor] = {}
+        self._views: dict[tuple[str, torch.Size], Tensor] = {}
 
-    def like(self, name: str, x: Tensor) -> Tensor:
-        """An uninitialised tensor of the shape and dtype of `x`, contiguous; the same memory at every call."""
-        flat = self._flat.get(name)
-        if flat is None or flat.numel() < x.numel():
-            flat = self._flat[name] = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
-        return flat[: x.numel()].view(x.shape)
+    def like(self, name: str, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """An uninitialised tensor of the shape of `x`, contiguous; the same memory at every call.
+
+        A name goes with one dtype, that of `x` unless `dtype` says otherwise.
+        """
+        view = self._views.get((name, x.shape))
+        if view is None:
+            flat = self._flat.get(name)
+            if flat is None or flat.numel() < x.numel():
+                flat = self._flat[name] = torch.empty(x.numel(), dtype=dtype or x.dtype, device=x.device)
+            view = self._views[name, x.shape] = flat[: x.numel()].view(x.shape)
+        return view
 
 
 class Block(Pixels):
@@ -51,7 +58,7 @@ class Block(Pixels):
         values, valid, weight = batch.content(scores)
         if valid is not None:
             scores = _clean(scores, valid.unsqueeze(1) if batch.indices else valid, batch.from_logits)
-        target = None if batch.task == "multiclass" and batch.hard else _real(values, scratch.like("target", scores))
+        target = None if batch.task == "multiclass" and batch.hard else _real(values, scores, scratch)
         flaw = None if checked else any_of(xp, batch.flaws(scores, values, valid))
         if batch.indices and flaw is not None:
             values = values.clamp(0, scores.shape[1] - 1)
@@ -230,11 +237,13 @@ def added(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return other if one is None else one if other is None else one + other
 
 
-def _real(values: Tensor, out: Tensor) -> Tensor:
+def _real(values: Tensor, scores: Tensor, scratch: Scratch) -> Tensor:
     """A target in the dtype of the scores; 0 and 1 by way of bytes, which is the fast way."""
     if values.dtype == torch.bool:
         values = values.view(torch.uint8)
-    return out.copy_(values.to(torch.uint8) if values.dtype == torch.int64 else values)
+    elif values.dtype == torch.int64:
+        values = scratch.like("bytes", values, torch.uint8).copy_(values)
+    return scratch.like("target", scores).copy_(values)
 
 
 def _clean(scores: Tensor, valid: Tensor, from_logits: bool) -> Tensor:

@@ -12,7 +12,7 @@ from lossmith.core.namespaces.torch import xp
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom
 from lossmith.errors import must
-from lossmith.torch.loss import SumLoss
+from lossmith.torch.sums import SumLoss
 
 
 class BoxOptions(TypedDict, total=False):

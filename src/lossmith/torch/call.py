@@ -86,7 +86,7 @@ def values_of(
     """The values of losses with the same door, in one pass."""
     batch = _received(losses, logits, target, weight, inputs)
     learned = not torch.compiler.is_compiling() and any(loss.learned for loss in losses)
-    asked = [(loss.record, loss.arguments()) for loss in losses]
+    asked = [(loss.evaluated, loss.arguments()) for loss in losses]
     group = losses[0].settings["process_group"]
     if not shared(group):
         return engine.values(batch, asked, learned=learned)

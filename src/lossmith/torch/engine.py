@@ -20,9 +20,10 @@ from lossmith.core.evaluate import Part, prepare
 from lossmith.core.pixels import Pixels
 from lossmith.core.processes import ALONE, Processes
 from lossmith.core.region import names_of
+from lossmith.torch import lean
 from lossmith.torch.blocks import Block, Place, Scratch
-from lossmith.torch.softmax import IndexedBlock, open_block
-from lossmith.torch.whole import Whole, add_up
+from lossmith.torch.softmax import IndexedBlock, Norm, open_block
+from lossmith.torch.whole import Whole, add_up, fair_share, rows
 
 Key = tuple[int, str]
 SHARED = -1  # in a key, the statistics that losses share; else the number of the loss
@@ -49,11 +50,13 @@ def values(
         # Prepared before any is finished, as in blocks: processes that take different paths must meet.
         parts = [prepare(record, px, **parameters) for record, parameters in losses]
         return [part.value(px) for part in parts]
-    whole = Whole(batch, arrays(batch, losses), any(record.uncut for record, _ in losses))
+    whole = Whole(batch, fair_share(batch, arrays(batch, losses)), any(record.uncut for record, _ in losses))
     whole.processes = processes
     with torch.no_grad():
         parts = [prepare(record, whole, **parameters) for record, parameters in losses]
     walk = Walk(whole, parts)
+    if walk.lean:
+        whole.rows = rows(batch, lean.size(batch))
     outputs = _Blocks.apply(walk, batch.scores, batch.target, batch.weight)  # type: ignore[no-untyped-call]
     sums = dict(zip(walk.keys, outputs, strict=True))
     shared = {} if whole.weighted else {"N": whole.statistic("N")}
@@ -112,6 +115,8 @@ class Walk:
         names = dict.fromkeys(name for part in parts for name in part.statistics)
         self.statistics = tuple(name for name in names if name != "N" or whole.weighted)
         self.keys: list[Key] = []
+        alone = any(not part.names or part.record.terms is not None for part in parts)
+        self.lean = not alone and lean.takes(whole.batch, self.statistics)
 
     def look(self, px: Pixels, names: Sequence[str], parts: Sequence[int]) -> dict[Key, Tensor]:
         """What the losses take from one block."""
@@ -144,23 +149,13 @@ class _Blocks(torch.autograd.Function):
     def forward(ctx: Any, walk: Walk, scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
         batch = walk.whole.batch.holding(scores, target, weight)
         keep = ctx.needs_input_grad[1] and scores.shape[1] >= KEPT_FROM
-        rows: list[list[dict[Key, Tensor]]] = []
-        scratch = Scratch()
-        norms: list[list[tuple[Tensor, Tensor]]] = []
-        for row in walk.whole.rows:
-            rows.append([])
-            norms.append([])
-            for place in row:
-                block = open_block(batch, place, scratch)
-                rows[-1].append(walk.look(block, walk.statistics, range(len(walk.parts))))
-                walk.whole.flaws.append(block.flaw)
-                if keep and isinstance(block, IndexedBlock):
-                    norms[-1].append(block.norm)
-        walk.keys = list(rows[0][0])
-        outputs = tuple(_joined([[found[key] for found in row] for row in rows]) for key in walk.keys)
+        reader = _reader(walk, batch, {} if keep else None)
+        found = [[reader.look(place) for place in row] for row in walk.whole.rows]
+        walk.keys = list(found[0][0])
+        outputs = tuple(_joined([[block[key] for block in row] for row in found]) for key in walk.keys)
         ctx.walk, ctx.batch = walk, batch.holding(None, None, None)
         walk.whole.forget()  # from here on only `saved_tensors` holds the batch
-        ctx.norms = norms
+        ctx.norms = reader.norms if isinstance(reader, _Reader) else None
         ctx.save_for_backward(scores, target, weight)
         ctx.mark_non_differentiable(
             *(value for (_, name), value in zip(walk.keys, outputs, strict=True) if name in CONSTANT)
@@ -176,15 +171,57 @@ class _Blocks(torch.autograd.Function):
         asked = {key: g for key, g in zip(ctx.walk.keys, gradients, strict=True) if g is not None}
         if torch.is_grad_enabled():
             return None, _twice(ctx.walk, batch, asked), None, None
-        gradient, scratch = torch.empty_like(scores), Scratch()
+        gradient, reader = torch.empty_like(scores), _reader(ctx.walk, batch, ctx.norms)
         asked = {key: g.to(ctx.walk.whole.like.dtype) for key, g in asked.items()}
-        for row, kept in zip(ctx.walk.whole.rows, ctx.norms, strict=True):
+        for row in ctx.walk.whole.rows:
             for number, place in enumerate(row):
                 own = {key: _of_block(key, g, place, number) for key, g in asked.items()}
-                norm = kept[number] if kept else None
-                block = open_block(batch, place, scratch, checked=True, norm=norm)
-                _differentiate(ctx.walk, block, own, gradient[place[0], :, place[1]])
+                reader.pull_back(place, own, gradient[place[0], :, place[1]])
         return None, gradient, None, None
+
+
+class _Reader:
+    """Blocks as `Pixels`, for any loss. norms: what is kept of each block for the backward pass, or None."""
+
+    def __init__(self, walk: Walk, batch: Batch, norms: dict[tuple[int, int], Norm] | None) -> None:
+        self.walk, self.batch, self.norms = walk, batch, norms
+        self.scratch = Scratch()
+
+    def look(self, place: Place) -> dict[Key, Tensor]:
+        """What the losses take from a block."""
+        block = open_block(self.batch, place, self.scratch)
+        found = self.walk.look(block, self.walk.statistics, range(len(self.walk.parts)))
+        self.walk.whole.flaws.append(block.flaw)
+        if self.norms is not None and isinstance(block, IndexedBlock):
+            self.norms[place[0].start, place[1].start] = block.norm
+        return found
+
+    def pull_back(self, place: Place, asked: Mapping[Key, Tensor], out: Tensor) -> None:
+        """Write the gradient of a block's scores."""
+        norm = None if self.norms is None else self.norms.get((place[0].start, place[1].start))
+        block = open_block(self.batch, place, self.scratch, checked=True, norm=norm)
+        _differentiate(self.walk, block, asked, out)
+
+
+class _LeanReader:
+    """Blocks of sums alone, see `lean.py`."""
+
+    def __init__(self, walk: Walk, batch: Batch) -> None:
+        self.names = walk.statistics
+        self.blocks = lean.Lean(batch, walk.statistics)
+
+    def look(self, place: Place) -> dict[Key, Tensor]:
+        """See `_Reader`."""
+        found = self.blocks.look(place)
+        return {(SHARED, name): found[name] for name in self.names}
+
+    def pull_back(self, place: Place, asked: Mapping[Key, Tensor], out: Tensor) -> None:
+        """See `_Reader`."""
+        self.blocks.pull_back(place, {name: g for (_, name), g in asked.items()}, out)
+
+
+def _reader(walk: Walk, batch: Batch, norms: dict[tuple[int, int], Norm] | None) -> _Reader | _LeanReader:
+    return _LeanReader(walk, batch) if walk.lean else _Reader(walk, batch, norms)
 
 
 def _differentiate(walk: Walk, block: Block, asked: Mapping[Key, Tensor], out: Tensor) -> None:

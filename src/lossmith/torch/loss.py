@@ -1,24 +1,25 @@
-"""The base of every loss here, and sums of losses."""
+"""The base of every loss of pixels."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
-import torch
 from torch import Tensor, nn
 
 from lossmith.core.catalogue import Record, find
 from lossmith.core.parameters import PerClass
 from lossmith.core.pixels import TASKS, Task
-from lossmith.core.spec import Atom, Term
+from lossmith.core.spec import Atom
 from lossmith.errors import must
 from lossmith.torch import engine
 from lossmith.torch.arguments import Numbers as Numbers
-from lossmith.torch.arguments import distinct, factor, floating, plain, shortest, signature
+from lossmith.torch.arguments import floating, plain, shortest, signature
 from lossmith.torch.call import known_inputs, values_of
 
-if TYPE_CHECKING:  # torch may be built without it
-    from torch.distributed import ProcessGroup
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup  # torch may be built without it
+
+    from lossmith.torch.sums import SumLoss
 
 OPENING = ("ignore_index", "from_logits", "process_group")  # settings that no definition takes
 
@@ -83,6 +84,11 @@ class Loss(nn.Module):
         """What decides how a batch is opened; losses of a sum with the same door share it."""
         return self.settings["ignore_index"], self.settings["from_logits"], self.record.supervised
 
+    @property
+    def evaluated(self) -> Record:
+        """The record by which it is computed: its own, or one that its parameters choose."""
+        return self.record
+
     def arguments(self) -> dict[str, Any]:
         """The definition's keyword arguments: settings and buffers without the door's."""
         chosen = {name: value for name, value in self.settings.items() if name not in OPENING}
@@ -113,8 +119,14 @@ class Loss(nn.Module):
 
     @property
     def spec(self) -> str:
-        """The loss in the spec language; ``parse(loss.spec, loss.task)`` makes it again."""
-        return _spec([(1.0, self)])
+        """The loss in the spec language; ``parse(loss.spec, loss.task)`` makes it again.
+
+        A process group has no name outside of its processes, so a loss with one has no spec.
+        """
+        group = self.settings["process_group"]
+        if not isinstance(group, str | None):
+            raise TypeError(must("process_group of a spec", "None or 'world'", group))
+        return str(self.atom)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -128,159 +140,19 @@ class Loss(nn.Module):
         other.__dict__.update(deepcopy(self.__dict__, memo))
         return other
 
-    def __add__(self, other: nn.Module) -> "SumLoss":
-        return SumLoss([(1.0, self)]) + other
-
-    def __radd__(self, other: object) -> "SumLoss":
-        return SumLoss([(1.0, self)]).__radd__(other)
-
-    def __mul__(self, factor: float) -> "SumLoss":
-        return SumLoss([(1.0, self)]) * factor
-
-    __rmul__ = __mul__
-
-
-class SumLoss(nn.Module):
-    r"""A weighted sum of losses, ``0.5 * ce + dice``: one look at the batch for all of its terms.
-
-    .. math:: L = \sum_k c_k L_k
-
-    Made by ``+`` and ``*``. Terms that open the batch alike (same `ignore_index` and `from_logits`) share it, so
-    the softmax and the sums
-    over pixels are computed once. A term may also be any module called as ``loss(logits, target)``; it gets no
-    `weight`, so a
-    sum with such a term refuses one.
-
-    >>> import torch
-    >>> from lossmith.torch import CrossEntropyLoss, DiceLoss
-    >>> loss = 0.5 * CrossEntropyLoss("binary") + DiceLoss("binary")
-    >>> value = loss(torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 0], [0, 0]]]))
-    >>> {name: round(part.item(), 4) for name, part in loss.terms.items()}
-    {'0.5*ce': 0.3466, 'dice': 0.6667}
-    """
-
-    __call__: Callable[..., Tensor]
-
-    def __init__(self, terms: Iterable[tuple[float, nn.Module]]) -> None:
-        super().__init__()
-        pairs = list(terms)
-        if not pairs:
-            raise ValueError(must("terms", "at least one (coefficient, loss)", pairs))
-        self.coefficients = tuple(factor(c) for c, _ in pairs)
-        self.losses = nn.ModuleList(loss for _, loss in pairs)
-        tasks = {loss.task for loss in self.losses if isinstance(loss, Loss)}
-        if len(tasks) > 1:
-            raise ValueError(must("the losses of a sum", "of one task", sorted(tasks)))
-        for option in ("from_logits", "reduction", "process_group"):
-            chosen = {loss.settings[option] for loss in self.losses if isinstance(loss, Loss)}
-            if len(chosen) > 1:
-                raise ValueError(must(f"{option} of a sum's losses", "the same", sorted(chosen, key=str)))
-        self.names = distinct(
-            [str(Term(c, _short(_atom_of(loss)))) for c, loss in zip(self.coefficients, self.losses, strict=True)]
-        )
-        self._last: dict[str, Tensor] = {}
-
-    def forward(
-        self, logits: Tensor, target: Tensor | None = None, weight: Tensor | None = None, **inputs: Tensor
-    ) -> Tensor:
-        """The weighted sum of the terms' values; an input goes to the terms that take it."""
-        known_inputs(self.losses, inputs)
-        doors: dict[tuple[object, ...], list[int]] = {}
-        found: dict[int, Tensor] = {}
-        for number, loss in enumerate(self.losses):
-            if isinstance(loss, Loss):
-                doors.setdefault(loss.door, []).append(number)
-            elif weight is not None:
-                raise ValueError(must("weight", f"None in a sum with {type(loss).__name__}", tuple(weight.shape)))
-            else:
-                found[number] = loss(logits, target)
-        for numbers in doors.values():
-            losses = [loss for number in numbers if isinstance(loss := self.losses[number], Loss)]
-            found.update(zip(numbers, values_of(losses, logits, target, weight, inputs), strict=True))
-        shapes = [tuple(found[number].shape) for number in range(len(found))]
-        if len(set(shapes)) > 1:
-            raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
-        values = [found[number] if c == 1 else c * found[number] for number, c in enumerate(self.coefficients)]
-        self._remember(values)
-        total = values[0]
-        for value in values[1:]:
-            total = total + value
-        return total
-
-    def _remember(self, values: list[Tensor]) -> None:
-        """Keep the parts of this value for `terms`; inside a trace or a function transform there is nothing to keep."""
-        if torch.compiler.is_compiling():
-            return
-        try:
-            values[0].data_ptr()
-        except RuntimeError:
-            return
-        self.__dict__["_last"] = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
-
     @property
-    def terms(self) -> dict[str, Tensor]:
-        """The parts of the last eager call's value by name, coefficients included; they add up to it.
+    def _sum(self) -> "SumLoss":
+        from lossmith.torch.sums import SumLoss  # which is made of losses
 
-        A compiled or transformed call keeps nothing: there, `terms` are still those of the last eager call.
-        """
-        return dict(self._last)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": {}}
-
-    @property
-    def spec(self) -> str:
-        """The sum in the spec language."""
-        return _spec(self._pairs())
-
-    def extra_repr(self) -> str:
-        """What ``repr`` shows."""
-        return _written(self._pairs())
+        return SumLoss([(1.0, self)])
 
     def __add__(self, other: nn.Module) -> "SumLoss":
-        if not isinstance(other, nn.Module):
-            return NotImplemented
-        more = other if isinstance(other, SumLoss) else SumLoss([(1.0, other)])
-        return SumLoss([*self._pairs(), *more._pairs()])
+        return self._sum + other
 
     def __radd__(self, other: object) -> "SumLoss":
-        if other == 0:  # the start of Python's sum()
-            return self
-        return SumLoss([(1.0, other)]) + self if isinstance(other, nn.Module) else NotImplemented
+        return self._sum.__radd__(other)
 
     def __mul__(self, factor: float) -> "SumLoss":
-        if isinstance(factor, bool) or not isinstance(factor, int | float):
-            return NotImplemented
-        return SumLoss([(factor * c, loss) for c, loss in self._pairs()])
+        return self._sum * factor
 
     __rmul__ = __mul__
-
-    def _pairs(self) -> list[tuple[float, nn.Module]]:
-        return list(zip(self.coefficients, self.losses, strict=True))
-
-
-def _atom_of(loss: nn.Module) -> Atom:
-    if isinstance(loss, Loss):
-        return loss.atom
-    named = getattr(loss, "_lossmith_atom", None)
-    return named if isinstance(named, Atom) else Atom(type(loss).__name__)
-
-
-def _written(pairs: Iterable[tuple[float, nn.Module]]) -> str:
-    return " + ".join(str(Term(c, _atom_of(loss))) for c, loss in pairs)
-
-
-def _spec(pairs: Iterable[tuple[float, nn.Module]]) -> str:
-    """What the spec language can write: a process group has no name outside of its processes."""
-    pairs = list(pairs)
-    for _, loss in pairs:
-        group = loss.settings["process_group"] if isinstance(loss, Loss) else None
-        if not isinstance(group, str | None):
-            raise TypeError(must("process_group of a spec", "None or 'world'", group))
-    return _written(pairs)
-
-
-def _short(atom: Atom) -> Atom:
-    """The atom without the options that every loss has."""
-    door = Door.__annotations__
-    return Atom(atom.name, {name: value for name, value in atom.arguments.items() if name not in door})

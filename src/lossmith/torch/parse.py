@@ -11,7 +11,8 @@ from lossmith.core.catalogue import find
 from lossmith.core.spec import Atom, parse_spec
 from lossmith.errors import must
 from lossmith.torch.box_loss import BoxLoss
-from lossmith.torch.loss import Door, Loss, SumLoss
+from lossmith.torch.loss import Door, Loss
+from lossmith.torch.sums import SumLoss
 
 
 def parse(spec: str, task: str | None = None, **options: Unpack[Door]) -> Loss | BoxLoss | SumLoss:

@@ -10,6 +10,8 @@ from lossmith.core.reduce import Terms
 from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
 from lossmith.torch.parse import parse
+from lossmith.torch.presets import preset
+from lossmith.torch.sums import SumLoss
 
 
 class PixelOptions(Door, total=False):
@@ -140,8 +142,10 @@ class FocalLoss(Loss, name="focal"):
             form agree; or one number for each class (binary: background, foreground;
             multilabel: alpha of each channel, 1 - alpha where it is absent). It is a factor: the mean
             does not divide by it.
-        normalize: ``"pixels"``, or ``"positives"`` to divide by the foreground pixels as RetinaNet does (by 1 if
-            there are none).
+        normalize: ``"pixels"``; ``"positives"`` to divide by the foreground pixels as RetinaNet does (by 1 if
+            there are none); or ``"elements"``, pixels times classes whatever the class weights, as MONAI and kornia do.
+        one_vs_rest: a multiclass pixel is one binary decision for each class, by sigmoid, and costs their sum, as in
+            RetinaNet; needs logits. alpha is then that of each decision, as for multilabel.
         class_weight, ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes,
             range and weight.
 
@@ -158,10 +162,24 @@ class FocalLoss(Loss, name="focal"):
         *,
         gamma: float = 2.0,
         alpha: float | Numbers | None = None,
-        normalize: Literal["pixels", "positives"] = "pixels",
+        normalize: Literal["pixels", "positives", "elements"] = "pixels",
+        one_vs_rest: bool = False,
         **options: Unpack[PixelOptions],
     ) -> None:
-        super().__init__(task, gamma=gamma, alpha=alpha, normalize=normalize, **options)
+        super().__init__(task, gamma=gamma, alpha=alpha, normalize=normalize, one_vs_rest=one_vs_rest, **options)
+        if one_vs_rest and task == "multiclass" and not self.settings["from_logits"]:
+            raise ValueError(must("from_logits of a one-vs-rest loss", "True", False))
+
+    @classmethod
+    def like(cls, library: Literal["monai", "smp", "kornia", "keras"], task: Task, **options: Any) -> Loss | SumLoss:
+        """The focal loss with the number of another library's class at its defaults; see `DiceLoss.like`.
+
+        kornia: its mean (the default is a map), and no alpha, which it has no default for.
+
+        >>> FocalLoss.like("keras", "multiclass").spec
+        '0.25*focal'
+        """
+        return preset("focal", library, task, options)
 
 
 class MSELoss(Loss, name="mse"):
@@ -237,27 +255,34 @@ class SmoothL1Loss(Loss, name="smooth_l1"):
         super().__init__(task, beta=beta, foreground_weight=foreground_weight, **options)
 
 
+def inner_loss(task: Task, loss: Loss | str, kind: str) -> Loss:
+    """The loss that another is made of, from itself or its spec; `kind` says in errors what it must be.
+
+    Its options of the door are those of the outer one, so they are refused on it.
+    """
+    found = parse(loss, task) if isinstance(loss, str) else loss
+    if not isinstance(found, Loss):
+        raise ValueError(must("loss", kind, loss))
+    if found.task != task:
+        raise ValueError(must("the task of loss", repr(task), found.task))
+    door = tuple(found.settings[name] for name in ("ignore_index", "from_logits", "reduction"))
+    if door != (None, True, "mean"):
+        raise ValueError(must("ignore_index, from_logits and reduction of loss", "at their defaults", door))
+    if found.settings["process_group"] is not None:
+        raise ValueError(must("process_group of loss", "None", found.settings["process_group"]))
+    return found
+
+
 class _HardExamples(Loss):
     """What losses share that keep the hard examples of a pixel loss."""
 
     loss: Loss
 
     def __init__(self, task: Task, loss: Loss | str, **parameters: object) -> None:
-        if isinstance(loss, str):
-            parsed = parse(loss, task)
-            if not isinstance(parsed, Loss):
-                raise ValueError(must("loss", "one pixel loss", loss))
-            loss = parsed
-        if not isinstance(loss, Loss) or loss.record.family != "pixel" or loss.record.own_weights:
-            raise ValueError(must("loss", "a pixel loss that does not choose pixels itself", loss))
-        if loss.task != task:
-            raise ValueError(must("the task of loss", repr(task), loss.task))
-        door = tuple(loss.settings[name] for name in ("ignore_index", "from_logits", "reduction"))
-        if door != (None, True, "mean"):
-            raise ValueError(must("ignore_index, from_logits and reduction of loss", "at their defaults", door))
-        if loss.settings["process_group"] is not None:
-            raise ValueError(must("process_group of loss", "None", loss.settings["process_group"]))
-        super().__init__(task, loss=loss, **parameters)
+        base = inner_loss(task, loss, "one pixel loss")
+        if base.record.family != "pixel" or base.record.own_weights:
+            raise ValueError(must("loss", "a pixel loss that does not choose pixels itself", base))
+        super().__init__(task, loss=base, **parameters)
 
     def arguments(self) -> dict[str, object]:
         """As of the base, with the pixel loss as a definition."""

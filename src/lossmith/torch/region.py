@@ -1,11 +1,13 @@
 """Region losses: overlap of prediction and target, from sums over the pixels."""
 
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from lossmith.core.pixels import Task
 from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
+from lossmith.torch.presets import preset
+from lossmith.torch.sums import SumLoss
 
 Classes = Literal["all", "present"] | Sequence[int]
 
@@ -15,13 +17,19 @@ class ItemOptions(Door, total=False):
 
     pool: Literal["image", "batch"]
     classes: Classes
-    empty: Literal["area", "smooth", "skip"]
+    empty: Literal["area", "smooth", "skip", "zero"]
 
 
 class RegionOptions(ItemOptions, total=False):
     """Options of region losses."""
 
     class_weight: Numbers | None
+
+
+class IndexOptions(RegionOptions, total=False):
+    """Options of losses that are an index of overlap."""
+
+    average: Literal["macro", "image", "micro"]
 
 
 class DiceLoss(Loss, name="dice"):
@@ -41,7 +49,11 @@ class DiceLoss(Loss, name="dice"):
         classes: ``"all"``; ``"present"``, those with target pixels; or class indices. Binary has one, the foreground.
         empty: a class without target pixels costs its mean probability P/N (``"area"``: false positives are still
             pushed down, empty
-            predicted empty costs 0), what the formula says (``"smooth"``), or nothing (``"skip"``).
+            predicted empty costs 0), what the formula says (``"smooth"``), or is left out (``"skip"``); ``"zero"``: it
+            costs 0 and counts in the mean.
+        average: ``"macro"``, the mean is over all pairs of image and class that count; ``"image"``, over the classes of
+            an image and then over the images, so that every image counts alike however many of its classes count;
+            ``"micro"``, one index for all classes together, of their sums (times `class_weight`) added up.
         class_weight: one number for each class; the mean divides by them. Binary: one number.
         ignore_index: target value of pixels that do not count.
         reduction: ``"mean"`` over images and classes, ``"sum"``, or ``"none"``: (N, C), pooled (C,).
@@ -72,9 +84,28 @@ class DiceLoss(Loss, name="dice"):
         smooth: float = 0.0,
         squared: bool = False,
         log: bool = False,
-        **options: Unpack[RegionOptions],
+        **options: Unpack[IndexOptions],
     ) -> None:
         super().__init__(task, smooth=smooth, squared=squared, log=log, **options)
+
+    @classmethod
+    def like(
+        cls, library: Literal["monai", "smp", "kornia", "nnunet", "keras", "vnet"], task: Task, **options: Any
+    ) -> Loss | SumLoss:
+        """The Dice loss with the number of another library's class at its defaults, as options of this one.
+
+        Args:
+            library: ``"monai"``, ``"smp"`` (segmentation_models.pytorch), ``"kornia"`` (multiclass), ``"nnunet"`` (its
+                `SoftDiceLoss`, plus 1), ``"keras"``, or ``"vnet"`` (the paper).
+            task: as for the class.
+            **options: options of this class, which go before those of the preset.
+
+        The page "Six Dice losses" says what holds and what does not.
+
+        >>> DiceLoss.like("smp", "multiclass", ignore_index=255).spec
+        "dice(pool='batch', empty='zero', ignore_index=255)"
+        """
+        return preset("dice", library, task, options)
 
 
 class JaccardLoss(Loss, name="jaccard"):
@@ -86,8 +117,8 @@ class JaccardLoss(Loss, name="jaccard"):
         task: ``"binary"`` (the foreground), ``"multiclass"`` or ``"multilabel"``.
         smooth: s >= 0.
         log: -log of the index in place of 1 - index.
-        pool, classes, empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so
-            are shapes.
+        pool, classes, empty, average, class_weight, ignore_index, reduction, from_logits, process_group: as in
+            `DiceLoss`; so are shapes.
 
     Range [0, 1] (with `log` [0, inf)), 0 where p = t; J = D / (2 - D) for each item. It is `TverskyLoss` with alpha =
     beta = 1. Source: Rahman & Wang 2016; soft targets: Wang 2023.
@@ -98,7 +129,7 @@ class JaccardLoss(Loss, name="jaccard"):
     0.8
     """
 
-    def __init__(self, task: Task, *, smooth: float = 0.0, log: bool = False, **options: Unpack[RegionOptions]) -> None:
+    def __init__(self, task: Task, *, smooth: float = 0.0, log: bool = False, **options: Unpack[IndexOptions]) -> None:
         super().__init__(task, smooth=smooth, log=log, **options)
 
 
@@ -112,8 +143,8 @@ class TverskyLoss(Loss, name="tversky"):
         alpha: weight of false positives, >= 0.
         beta: weight of false negatives, >= 0; beta > alpha raises recall.
         smooth: s >= 0; with alpha = beta = 1/2 twice that of `DiceLoss`.
-        pool, classes, empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so
-            are shapes.
+        pool, classes, empty, average, class_weight, ignore_index, reduction, from_logits, process_group: as in
+            `DiceLoss`; so are shapes.
 
     Range [0, 1], 0 where p = t. alpha = beta = 1/2 is Dice, alpha = beta = 1 Jaccard. Source: Salehi 2017, Eq. 3.
 
@@ -130,10 +161,22 @@ class TverskyLoss(Loss, name="tversky"):
         alpha: float = 0.5,
         beta: float = 0.5,
         smooth: float = 0.0,
-        **options: Unpack[RegionOptions],
+        **options: Unpack[IndexOptions],
     ) -> None:
         _check_balance(alpha, beta)
         super().__init__(task, alpha=alpha, beta=beta, smooth=smooth, **options)
+
+    @classmethod
+    def like(cls, library: Literal["monai", "smp", "kornia", "keras"], task: Task, **options: Any) -> Loss | SumLoss:
+        """The Tversky loss with the number of another library's class at its defaults; see `DiceLoss.like`.
+
+        alpha and beta are 1/2 unless given, also where the library (kornia) has no default. Keras calls the weight of
+        false negatives alpha; here it is beta.
+
+        >>> TverskyLoss.like("kornia", "multiclass", alpha=0.3, beta=0.7).spec
+        "tversky(alpha=0.3, beta=0.7, classes='present', average='image', ignore_index=-100)"
+        """
+        return preset("tversky", library, task, options)
 
 
 class FocalTverskyLoss(Loss, name="focal_tversky"):
@@ -147,8 +190,8 @@ class FocalTverskyLoss(Loss, name="focal_tversky"):
         beta: weight of false negatives, >= 0 (the paper calls this one alpha = 0.7).
         gamma: exponent > 0; the paper's 1/gamma with gamma = 4/3 is 0.75 here. gamma = 1 is `TverskyLoss`.
         smooth: s >= 0.
-        pool, classes, empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`; so
-            are shapes.
+        pool, classes, empty, average, class_weight, ignore_index, reduction, from_logits, process_group: as in
+            `DiceLoss`; so are shapes.
             An empty class costs
             its mean probability, without the power.
 
@@ -168,7 +211,7 @@ class FocalTverskyLoss(Loss, name="focal_tversky"):
         beta: float = 0.7,
         gamma: float = 0.75,
         smooth: float = 0.0,
-        **options: Unpack[RegionOptions],
+        **options: Unpack[IndexOptions],
     ) -> None:
         _check_balance(alpha, beta)
         super().__init__(task, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth, **options)

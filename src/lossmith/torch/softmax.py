@@ -16,7 +16,7 @@ from torch import Tensor
 from lossmith.core.door import Batch
 from lossmith.torch.blocks import Block, LogitBlock, Place, Scratch, SigmoidBlock, added
 
-FEW = 8  # classes up to which sums by class are cheaper by a one-hot target than by counting
+FEW = 8  # classes up to which a one-hot target is cheaper than reading and counting by index
 Norm = tuple[Tensor, Tensor]
 
 
@@ -74,7 +74,7 @@ class SoftmaxBlock(LogitBlock):
         return h - p * h.sum(1, keepdim=True)
 
 
-class IndexedBlock(SoftmaxBlock):
+class OneHotBlock(SoftmaxBlock):
     """Multiclass logits with a hard target."""
 
     def _log_truth(self) -> Tensor:
@@ -82,21 +82,42 @@ class IndexedBlock(SoftmaxBlock):
         top, inverse = self.norm
         return self.like.gather(1, self.labels.unsqueeze(1)).sub_(top).add_(inverse.log())
 
+    def _statistic(self, name: str) -> Tensor:
+        if self.leaves is not None or name not in ("P", "I", "PT", "T", "TT"):
+            return super()._statistic(name)
+        if name == "P":
+            return self._over_pixels(self.probs)
+        if name in ("T", "TT"):
+            return self._over_pixels(self.target)
+        product = torch.mul(self.probs, self.target, out=self.scratch.like("product", self.like))
+        return self._over_pixels(product)
+
+    def _over_pixels(self, values: Tensor) -> Tensor:
+        return values.sum(2) if self.weight is None else self.over_pixels(values, self.weight)
+
     def _target(self) -> Tensor:
-        """One-hot by a comparison in place: of all the ways the only one without a pass that costs ten."""
-        assert self.labels is not None
-        classes = torch.arange(self.channels, dtype=self.like.dtype, device=self.like.device).view(1, -1, 1)
-        out = self.scratch.like("target", self.like)
-        return out.copy_(self.labels.to(self.like.dtype).unsqueeze(1)).eq_(classes)
+        """One-hot by comparing numbers of like dtype, bytes or real ones: every other way costs several times more."""
+        labels, out = self.labels, self.scratch.like("target", self.like)
+        assert labels is not None
+        if self.channels > 256:
+            classes = torch.arange(self.channels, dtype=out.dtype, device=out.device).view(1, -1, 1)
+            return out.copy_(labels.to(out.dtype).unsqueeze(1)).eq_(classes)
+        classes = torch.arange(self.channels, dtype=torch.uint8, device=out.device).view(1, -1, 1)
+        own = self.scratch.like("bytes", labels, torch.uint8).copy_(labels)
+        return torch.eq(own.unsqueeze(1), classes, out=out)
+
+
+class IndexedBlock(OneHotBlock):
+    """Multiclass logits with a hard target and many classes: it is read by the index of the true class."""
 
     def _statistic(self, name: str) -> Tensor:
-        if self.leaves is not None or name not in ("I", "PT", "T", "TT"):
+        if self.leaves is not None or name not in ("P", "I", "PT", "T", "TT"):
             return super()._statistic(name)
+        if name == "P":
+            return SoftmaxBlock._statistic(self, name)
         assert self.labels is not None
         weight = self.weight if name in ("T", "TT") else self._weighted(self.log_truth.exp())
-        if self.channels > FEW:
-            return by_class(self.labels, weight, self.channels)
-        return self.target.sum(2) if weight is None else self.over_pixels(self.target, weight)
+        return by_class(self.labels, weight, self.channels)
 
     def _weighted(self, term: Tensor) -> Tensor:
         return term if self.weight is None else term.mul_(self.weight)
@@ -137,7 +158,8 @@ def open_block(
         return Block(part, place, scratch, checked=checked)
     if batch.task != "multiclass":
         return SigmoidBlock(part, place, scratch, checked=checked)
-    return (IndexedBlock if batch.hard else SoftmaxBlock)(part, place, scratch, checked=checked, norm=norm)
+    hard = IndexedBlock if batch.scores.shape[1] > FEW else OneHotBlock
+    return (hard if batch.hard else SoftmaxBlock)(part, place, scratch, checked=checked, norm=norm)
 
 
 def over_classes(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -18,15 +18,13 @@ DEVICE = 2**24  # elements of a block on an accelerator
 SORTED = 2**19  # elements that are sorted together, where they need not be more
 
 
-def rows(batch: Batch, arrays: int, uncut: bool = False) -> list[list[Place]]:
+def rows(batch: Batch, size: int, uncut: bool = False) -> list[list[Place]]:
     """The blocks of a batch, those of the same images together: some pixels of one image, or several small images.
 
-    arrays: how many arrays of a block's size are alive at a time. uncut: no image may be cut.
+    size: elements of a block, about. uncut: no image may be cut.
     """
     images, channels, pixels = batch.scores.shape
-    least, most = CACHE
-    size = min(most, max(least, images * channels * pixels // (SHARE * arrays)))
-    size = size if batch.scores.device.type == "cpu" else DEVICE
+    size = min(CACHE[1], max(CACHE[0], size)) if batch.scores.device.type == "cpu" else DEVICE
     if uncut or channels * pixels <= size:
         some = max(1, size // max(1, channels * pixels))
         return [[(slice(n, n + some), slice(0, pixels))] for n in range(0, images, some)]
@@ -35,10 +33,15 @@ def rows(batch: Batch, arrays: int, uncut: bool = False) -> list[list[Place]]:
     return [[(slice(n, n + 1), cut) for cut in cuts] for n in range(images)]
 
 
-class Whole(Pixels):
-    """A batch that is looked at block by block. arrays, uncut: see `rows`."""
+def fair_share(batch: Batch, arrays: int) -> int:
+    """Elements of a block of which so many arrays are alive at a time, that they do not weigh."""
+    return int(batch.scores.numel()) // (SHARE * arrays)
 
-    def __init__(self, batch: Batch, arrays: int, uncut: bool = False) -> None:
+
+class Whole(Pixels):
+    """A batch that is looked at block by block. size, uncut: see `rows`."""
+
+    def __init__(self, batch: Batch, size: int, uncut: bool = False) -> None:
         self.xp = xp
         self.batch = batch
         self.task, self.space, self.soft = batch.task, batch.space, not batch.hard
@@ -48,7 +51,7 @@ class Whole(Pixels):
         self.like = xp.wide(batch.scores.new_empty(0, self.channels, self.pixels))  # of its own: a view would hold all
         self.place = None
         self.inputs = batch.inputs
-        self.rows = rows(batch, arrays, uncut)
+        self.rows = rows(batch, size, uncut)
         self.flaws: list[Tensor | None] = []
         self._known = {}
 

@@ -4,6 +4,7 @@ Names are those of the Python array API standard. What the standard lacks is lis
 A definition receives its namespace as `xp` and uses nothing else.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 Array = Any
@@ -45,6 +46,30 @@ class Namespace(Protocol):
     def maximum(self, x: Array, bound: Array | float, /) -> Array:
         """The greater of two, the second an array or a number."""
 
+    def line_max(self, x: Array, /, *, axis: int) -> Array:
+        """The greatest of each value and its neighbours along an axis, which ends at the border. `line_min`: the least.
+
+        Of equal values one has the gradient.
+        """
+
+    def smaller(self, x: Array, y: Array, /) -> Array:
+        """The lesser of two arrays of one shape, for where many are compared: all of the gradient of a tie is `x`'s."""
+
+    def tube(self, masks: Array, axes: int, width: int, /) -> Array:
+        """A tube round the exact skeleton of masks (*n, *space); see `core/thinning.py`."""
+
+    def relu(self, x: Array, /) -> Array:
+        """max(x, 0), with slope 0 at 0."""
+
+    def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[Any, ...]], x: Array, /) -> Array:
+        """``f(x[piece], number)`` of all pieces, stacked; a piece at a time, computed anew in the backward pass.
+
+        Pieces may overlap. There is a gradient for `x` alone, not for what `f` knows otherwise.
+        """
+
+    def recompute(self, f: Callable[..., Any], /, *arrays: Array) -> Any:
+        """``f(*arrays)``, with what happens inside computed anew in the backward pass rather than kept."""
+
     def corners(self, boxes: Array, /) -> tuple[Array, Array]:
         """Boxes (*n, 2 d) as lower and upper corners (d, *n), laid out so that each coordinate is read quickly."""
 
@@ -60,6 +85,11 @@ class Namespace(Protocol):
     def kth_largest(self, x: Array, k: int, /) -> Array:
         """The k-th largest value of the last axis, kept as an axis; NaN counts as largest."""
 
+    def signed_distance(
+        self, inside: Array, valid: Array | None, spacing: Sequence[float], power: float, like: Array, /
+    ) -> Array:
+        """Distances to the boundaries of masks (*n, *space), to a power; negative inside. See `core/distance.py`."""
+
     def log_sigmoid(self, x: Array, /) -> Array:
         """``-log(1 + exp(-x))``, stable."""
 
@@ -71,3 +101,15 @@ class Namespace(Protocol):
 
     def stop_gradient(self, x: Array, /) -> Array:
         """`x` as a constant."""
+
+    def pad(self, x: Array, width: int, /) -> Array:
+        """`x` (n, k, *space) with so many zeros on both sides of every axis of space."""
+
+    def add_product(self, total: Array, a: Array, b: Array, /) -> Array:
+        """``total + a * b``, of the shape of `total`, which is used up."""
+
+    def symmetric(self, f: Callable[[Array], Array], x: Array, /) -> Array:
+        """``f(x)`` for a linear f that is its own adjoint: its derivative is f again, and nothing is kept for it."""
+
+    def portion(self, x: Array, /) -> int:
+        """How many elements like those of `x` are best looked at together: a cache's worth, or all of a trace."""

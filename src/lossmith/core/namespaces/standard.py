@@ -3,10 +3,17 @@
 Serves NumPy, and array-api-strict as a lint in the tests.
 """
 
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from lossmith.core.distance import signed_distance
 from lossmith.core.namespaces import Array
+from lossmith.core.thinning import tube
+
+CACHE = 2**17  # elements
 
 
 class Standard:
@@ -78,6 +85,12 @@ class Standard:
     def kth_largest(self, x: Array, k: int) -> Array:
         return self.module.sort(x, axis=-1)[..., x.shape[-1] - k :][..., :1]
 
+    def signed_distance(
+        self, inside: Array, valid: Array | None, spacing: Sequence[float], power: float, like: Array
+    ) -> Array:
+        counted = None if valid is None else np.asarray(valid)
+        return self.constant(signed_distance(np.asarray(inside), counted, spacing, power, np.float64), like)
+
     def sigmoid(self, x: Array) -> Array:
         return self.module.exp(self.log_sigmoid(x))
 
@@ -98,5 +111,49 @@ class Standard:
         classes = xp.reshape(xp.arange(n), (1, n) + (1,) * (index.ndim - 1))
         return xp.astype(xp.expand_dims(index, axis=1) == classes, like.dtype)
 
+    def tube(self, masks: Array, axes: int, width: int) -> Array:
+        return self.module.asarray(tube(np.asarray(masks), axes, width))
+
+    def relu(self, x: Array) -> Array:
+        return self.maximum(x, 0.0)
+
+    def line_max(self, x: Array, *, axis: int) -> Array:
+        if x.shape[axis] == 1:
+            return x
+
+        def cut(values: Array, start: int | None, stop: int | None) -> Array:
+            return values[(slice(None),) * axis + (slice(start, stop), ...)]
+
+        pairs = self.module.maximum(cut(x, None, -1), cut(x, 1, None))
+        inner = self.module.maximum(cut(pairs, None, -1), cut(pairs, 1, None))
+        return self.module.concat([cut(pairs, 0, 1), inner, cut(pairs, -1, None)], axis=axis)
+
+    def line_min(self, x: Array, *, axis: int) -> Array:
+        return -self.line_max(-x, axis=axis)
+
+    def smaller(self, x: Array, y: Array) -> Array:
+        return self.module.minimum(x, y)
+
+    def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[Any, ...]], x: Array) -> Array:
+        return self.module.stack([f(x[piece], number) for number, piece in enumerate(pieces)])
+
+    def recompute(self, f: Callable[..., Any], *arrays: Array) -> Any:
+        return f(*arrays)
+
     def stop_gradient(self, x: Array) -> Array:
         return x
+
+    def pad(self, x: Array, width: int) -> Array:
+        for axis in range(2, x.ndim):
+            zeros = self.module.zeros_like(x[(slice(None),) * axis + (slice(0, 1), ...)])
+            x = self.module.concat([*[zeros] * width, x, *[zeros] * width], axis=axis)
+        return x
+
+    def add_product(self, total: Array, a: Array, b: Array) -> Array:
+        return total + a * b
+
+    def symmetric(self, f: Callable[[Array], Array], x: Array) -> Array:
+        return f(x)
+
+    def portion(self, _: Array) -> int:
+        return CACHE

@@ -1,12 +1,13 @@
 """PyTorch. Every name here compiles without a graph break and has a rule for `torch.func.vmap`."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lossmith.core.namespaces import sorting
+from lossmith.core.namespaces import lines, pieces, sorting, thinning, transform
 
 _NAMES = {
     name: getattr(torch, name)
@@ -38,8 +39,27 @@ _NAMES |= {
     "concat": torch.cat,
     "cumulative_sum": torch.cumsum,
     "amax": torch.amax,
+    "relu": torch.relu,
+    "tube": thinning.tube,
+    "by_piece": pieces.by_piece,
+    "recompute": pieces.recompute,
+    "line_max": lines.line_max,
+    "line_min": lines.line_min,
+    "smaller": lines.smaller,
 }
 _HALF = (torch.float16, torch.bfloat16)
+CACHE = 2**17  # elements
+
+
+class _Symmetric(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        ctx.f = f
+        return f(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, _Symmetric.apply(ctx.f, *gradients)  # type: ignore[no-untyped-call]
 
 
 class _Torch:
@@ -122,6 +142,11 @@ class _Torch:
     def kth_largest(self, x: Tensor, k: int) -> Tensor:
         return torch.kthvalue(x, x.shape[-1] - k + 1, dim=-1, keepdim=True).values
 
+    def signed_distance(
+        self, inside: Tensor, valid: Tensor | None, spacing: Sequence[float], power: float, like: Tensor
+    ) -> Tensor:
+        return transform.signed_distance(inside, valid, list(spacing), power, like.dtype == torch.float64)
+
     def log_sigmoid(self, x: Tensor) -> Tensor:
         return F.logsigmoid(x)
 
@@ -131,6 +156,23 @@ class _Torch:
 
     def stop_gradient(self, x: Tensor) -> Tensor:
         return x.detach()
+
+    def pad(self, x: Tensor, width: int) -> Tensor:
+        return F.pad(x, (width, width) * (x.ndim - 2))
+
+    def add_product(self, total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or not pieces.plain(total):
+            return torch.addcmul(total, a, b)
+        return total.addcmul_(a, b)
+
+    def symmetric(self, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if not pieces.plain(x):
+            return f(x)
+        found: Tensor = _Symmetric.apply(f, x)  # type: ignore[no-untyped-call]
+        return found
+
+    def portion(self, x: Tensor) -> int:
+        return CACHE if x.device.type == "cpu" and pieces.plain(x) else 2**62
 
 
 xp = _Torch()

@@ -19,8 +19,14 @@ REGION = (
         "empty",
         "area",
         Choice(region.EMPTIES),
-        "a class without target: its mean probability, the formula, left out",
+        "a class without target: its mean probability, the formula, left out, 0",
     ),
+)
+AVERAGE = Parameter(
+    "average",
+    "macro",
+    Choice(region.AVERAGES),
+    "the mean is over all items; over an image's classes, then images; or one item for all classes",
 )
 SMOOTH = Parameter("smooth", 0.0, NONNEGATIVE, "added to numerator and denominator")
 SQUARED = Parameter("squared", False, Flag(), "V-Net's denominator sum p^2 + sum t^2")

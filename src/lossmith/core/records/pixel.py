@@ -1,12 +1,13 @@
 """The records of the pixel losses."""
 
 from lossmith.core import pixel, selection
-from lossmith.core.parameters import Anything, Choice, Count, Interval, Parameter, PerClass
+from lossmith.core.parameters import Choice, Count, Counts, Flag, Inner, Interval, Parameter, PerClass
+from lossmith.core.records import choice
 from lossmith.core.records.options import DOOR, PIXEL
 from lossmith.core.records.record import NONNEGATIVE, POSITIVE, UNIT, Record
 
 FOREGROUND_WEIGHT = Parameter("foreground_weight", 1.0, NONNEGATIVE, "weight of foreground pixels, background has 1")
-BASE = Parameter("loss", "ce", Anything("a pixel loss"), "the pixel loss whose hard examples are kept")
+BASE = Parameter("loss", "ce", Inner("a pixel loss"), "the pixel loss whose hard examples are kept")
 
 RECORDS = (
     Record(
@@ -26,13 +27,13 @@ RECORDS = (
             Parameter("balance", "batch", Choice(pixel.BALANCES), "how class counts become weights"),
             Parameter("lam", 1.0, NONNEGATIVE, "batch: factor on the background's weight (RCF: 1.1)"),
             Parameter("beta", 0.9999, Interval(0.0, 1.0, low_open=True, high_open=True), "effective_number: beta"),
-            Parameter("counts", None, Anything("None (count the batch) or class counts of the data set"), "see fit()"),
+            Parameter("counts", None, Counts("None (count the batch) or class counts of the data set"), "see fit()"),
             *DOOR,
         ),
         "HED: Xie 2015, Eq. 2; RCF: Liu 2017, Eq. 1; Eigen & Fergus 2015, sec. 6.2; Cui 2019, Eq. 2",
         "rare foreground where missing it costs more than false alarms: recall rises, precision falls",
         pixel.weighted_cross_entropy,
-        prepare=pixel.class_balance, own_weights=True, of_truth=True,
+        prepare=pixel.class_balance, own_weights=True, of_truth=True, agree=choice.counts_of_classes,
     ),
     Record(
         "focal", "FocalLoss", "pixel",
@@ -41,12 +42,13 @@ RECORDS = (
         (
             Parameter("gamma", 2.0, NONNEGATIVE, "focusing; 0 is cross-entropy"),
             Parameter("alpha", None, PerClass(UNIT, scalar=True), "of foreground (background: 1 - alpha), or by class"),
-            Parameter("normalize", "pixels", Choice(("pixels", "positives")), "what the mean divides by"),
+            Parameter("normalize", "pixels", Choice(("pixels", "positives", "elements")), "what the mean divides by"),
+            Parameter("one_vs_rest", False, Flag(), "multiclass: a sigmoid for each class, in place of the softmax"),
             *PIXEL,
         ),
         "Lin 2017, Eqs. 4, 5",
         "many easy background pixels; tune alpha together with the decision threshold",
-        pixel.focal, of_truth=True,
+        pixel.focal, of_truth=True, agree=choice.one_vs_rest_of_logits,
     ),
     Record(
         "mse", "MSELoss", "pixel", "mean squared error of the probabilities (Brier score)", "(p - t)^2",
@@ -72,6 +74,7 @@ RECORDS = (
         "Shrivastava 2016; Wu 2016, sec. 3; Rockafellar & Uryasev 2000",
         "clean labels and a few hard pixels; wrong labels are the hardest of all",
         selection.chosen_pixels, prepare=selection.top_k, own_weights=True,
+        agree=choice.of_pixels, choose=choice.hard_examples,
     ),
     Record(
         "ohem", "OhemLoss", "pixel", "all pixels with p_t below a threshold, and at least so many",
@@ -84,6 +87,7 @@ RECORDS = (
         "Shrivastava 2016, sec. 4",
         "as topk, when the share of hard pixels falls during training",
         selection.chosen_pixels, prepare=selection.ohem, own_weights=True,
+        agree=choice.of_pixels, choose=choice.hard_examples,
     ),
     Record(
         "missing", "MissingAnnotationLoss", "pixel",

@@ -20,9 +20,12 @@ REDUCTION = Parameter("reduction", "mean", Choice(REDUCTIONS), "weighted mean, w
 class Record:
     """A loss of the catalogue.
 
-    tasks: what a segmentation loss is for; a box loss has none, and axes, the axes that its boxes may have.
+    tasks: what a segmentation loss is for; a box loss has none.
+    axes: how many spatial axes it can have (empty: any number), or the axes that its boxes may have.
     range: the values of the mean for hard targets.
     zero_at_truth: a certain, right prediction costs 0 (parameters at their defaults).
+    least_at_truth: no prediction costs less than that one.
+    calibrates: it holds every logit back from certainty, be it right or wrong.
     own_weights: the loss weighs or chooses pixels itself, so its mean is not the plain mean of "none".
     hard_targets: soft targets are refused.
     joint: one value for all classes together.
@@ -33,6 +36,8 @@ class Record:
     of_truth: of a pixel it takes log p_t alone.
     prepare, terms, statistics: what a loss must know of the whole batch, what a block of pixels gives to it alone, and
     the shared sums that a pixel loss is a formula of; see `evaluate.py`.
+    agree: called with task and parameters, it raises where they do not go together. choose: where parameters say by
+    which other record, or with which other arguments, the loss is computed; see `choice.py`.
     """
 
     name: str
@@ -47,6 +52,8 @@ class Record:
     tasks: tuple[str, ...] = TASKS
     range: Interval = NONNEGATIVE
     zero_at_truth: bool = True
+    least_at_truth: bool = True
+    calibrates: bool = False
     own_weights: bool = False
     hard_targets: bool = False
     joint: bool = False
@@ -59,6 +66,8 @@ class Record:
     terms: Callable[..., Any] | None = None
     statistics: Callable[..., tuple[str, ...]] | None = None
     axes: tuple[int, ...] = ()
+    agree: Callable[..., None] | None = None
+    choose: Callable[["Record", dict[str, Any]], tuple["Record", dict[str, Any]]] | None = None
 
     @property
     def of_sums(self) -> bool:
@@ -74,8 +83,8 @@ class Record:
         raise ValueError(f"{self.name} has no parameter {name}{suggest(name, known)}")
 
     def takes_truth_alone(self, parameters: Mapping[str, object]) -> bool:
-        """Whether the loss takes of a pixel log p_t alone; smoothed labels look at every class."""
-        return self.of_truth and not parameters.get("label_smoothing")
+        """Whether the loss takes of a pixel log p_t alone; smoothed labels and one-vs-rest look at every class."""
+        return self.of_truth and not (parameters.get("label_smoothing") or parameters.get("one_vs_rest"))
 
     def check(self, values: Mapping[str, object]) -> None:
         """Raise at the first parameter that is unknown or has an illegal value."""

@@ -2,7 +2,8 @@
 
 from lossmith.core import lovasz, region
 from lossmith.core.parameters import Choice, Classes, Flag, Parameter
-from lossmith.core.records.options import CLASS_WEIGHT, DOOR, LOG, REGION, SMOOTH, SQUARED
+from lossmith.core.records import choice
+from lossmith.core.records.options import AVERAGE, CLASS_WEIGHT, DOOR, LOG, REGION, SMOOTH, SQUARED
 from lossmith.core.records.record import NONNEGATIVE, POSITIVE, UNIT, Record
 
 WEIGHTING = Parameter("weighting", "square", Choice(("square", "simple", "uniform")), "w_c = 1/T_c^2, 1/T_c or 1")
@@ -11,13 +12,13 @@ RECORDS = (
     Record(
         "dice", "DiceLoss", "region", "soft Dice: overlap of prediction and target",
         "1 - (2 I + s) / (P + T + s)",
-        (SMOOTH, SQUARED, LOG, CLASS_WEIGHT, *REGION, *DOOR),
+        (SMOOTH, SQUARED, LOG, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR),
         "Milletari 2016, sec. 3; Drozdzal 2016, sec. 3; soft targets: Wang 2023",
         "small foreground, scored by Dice or F1; add ce for calibrated probabilities", region.dice, range=UNIT,
     ),
     Record(
         "jaccard", "JaccardLoss", "region", "soft Jaccard (IoU)", "1 - (I + s) / (P + T - I + s)",
-        (SMOOTH, LOG, CLASS_WEIGHT, *REGION, *DOOR),
+        (SMOOTH, LOG, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR),
         "Rahman & Wang 2016; soft targets: Wang 2023",
         "scored by IoU; orders single predictions as Dice does", region.jaccard, range=UNIT,
     ),
@@ -27,10 +28,10 @@ RECORDS = (
         (
             Parameter("alpha", 0.5, NONNEGATIVE, "weight of false positives"),
             Parameter("beta", 0.5, NONNEGATIVE, "weight of false negatives"),
-            SMOOTH, CLASS_WEIGHT, *REGION, *DOOR,
+            SMOOTH, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR,
         ),
         "Salehi 2017, Eq. 3",
-        "precision and recall must be traded: beta > alpha for recall", region.tversky, range=UNIT,
+        "precision and recall must be traded: beta > alpha for recall", region.tversky, range=UNIT, agree=choice.some_errors_count,
     ),
     Record(
         "focal_tversky", "FocalTverskyLoss", "region", "a power of the Tversky loss of each class",
@@ -39,11 +40,11 @@ RECORDS = (
             Parameter("alpha", 0.3, NONNEGATIVE, "weight of false positives"),
             Parameter("beta", 0.7, NONNEGATIVE, "weight of false negatives"),
             Parameter("gamma", 0.75, POSITIVE, "exponent; the paper's 1/gamma with gamma = 4/3"),
-            SMOOTH, CLASS_WEIGHT, *REGION, *DOOR,
+            SMOOTH, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR,
         ),
         "Abraham & Khan 2018, Eq. 4",
         "small lesions beside large ones: classes that are nearly right keep a gradient",
-        region.focal_tversky, range=UNIT,
+        region.focal_tversky, range=UNIT, agree=choice.some_errors_count,
     ),
     Record(
         "gdice", "GeneralizedDiceLoss", "region", "one Dice over all classes, rare classes weighed up",
@@ -63,6 +64,7 @@ RECORDS = (
         "Yu & Blaschko 2015; Berman 2018",
         "fine-tuning a trained binary network for IoU", lovasz.lovasz,
         prepare=lovasz.hinge_slopes, terms=lovasz.hinge_form, tasks=("binary", "multilabel"), hard_targets=True,
+        choose=choice.formula_where_empty,
     ),
     Record(
         "lovasz", "LovaszSoftmaxLoss", "region", "Lovasz extension of the Jaccard loss on probability errors",

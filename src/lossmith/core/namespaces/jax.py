@@ -1,0 +1,106 @@
+"""JAX. Every name here has a rule for `jit`, `grad` and `vmap`; values are read where there is no trace."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from lossmith.core import distance
+from lossmith.core.namespaces import Array
+from lossmith.core.namespaces.standard import Standard
+from lossmith.core.thinning import tube
+
+
+class _Jax(Standard):
+    def __init__(self) -> None:
+        super().__init__(jnp)
+        self.abs = jnp.abs
+        self.log_softmax = jax.nn.log_softmax
+        self.softmax = jax.nn.softmax
+        self.sigmoid = jax.nn.sigmoid
+        self.log_sigmoid = jax.nn.log_sigmoid
+        self.relu = jax.nn.relu
+        self.stop_gradient = jax.lax.stop_gradient
+
+    def astype(self, x: Array, like: Array) -> Array:
+        return x.astype(like.dtype)
+
+    def integers(self, x: Array) -> Array:
+        return x.astype(int)  # as wide as JAX is configured to have them
+
+    def read(self, flag: Array) -> bool | None:
+        try:
+            return bool(flag)
+        except jax.errors.ConcretizationTypeError:
+            return None
+
+    def outside(self, x: Array, low: float, high: float) -> bool | Array:
+        if x.dtype == bool or x.size == 0:
+            return False
+        if self.kind(x) == "real":
+            high = min(high, float(jnp.finfo(x.dtype).max))
+        else:
+            high = min(high, jnp.iinfo(x.dtype).max)
+        flag = jnp.any(~((x >= low) & (x <= high)))
+        seen = self.read(flag)
+        return flag if seen is None else seen
+
+    def maximum(self, x: Array, bound: Array | float) -> Array:
+        """Of a tie with a number all of the gradient is `x`'s, as in the other frameworks; a NaN stays."""
+        return jnp.maximum(x, bound) if isinstance(bound, jax.Array) else jnp.where(x < bound, bound, x)
+
+    def one_hot(self, index: Array, n: int, like: Array) -> Array:
+        return jax.nn.one_hot(index, n, axis=1, dtype=like.dtype)
+
+    def line_max(self, x: Array, *, axis: int) -> Array:
+        return self._line(x, axis, -jnp.inf, jax.lax.max)
+
+    def line_min(self, x: Array, *, axis: int) -> Array:
+        return self._line(x, axis, jnp.inf, jax.lax.min)
+
+    def _line(self, x: Array, axis: int, least: float, extreme: Any) -> Array:
+        """One operation: XLA would fuse chains of shifted comparisons, in time exponential in their length."""
+        width, border = [1] * x.ndim, [(0, 0)] * x.ndim
+        width[axis], border[axis] = 3, (1, 1)
+        return jax.lax.reduce_window(x, least, extreme, width, [1] * x.ndim, border)
+
+    def smaller(self, x: Array, y: Array) -> Array:
+        return jnp.where(x <= y, x, y)
+
+    def unsort(self, values: Array, order: Array) -> Array:
+        return jnp.put_along_axis(jnp.zeros_like(values), order, values, axis=-1, inplace=False)
+
+    def signed_distance(
+        self, inside: Array, valid: Array | None, spacing: Sequence[float], power: float, like: Array
+    ) -> Array:
+        def measured(inside: Any, valid: Any = None) -> np.ndarray:
+            return distance.signed_distance(inside, valid, spacing, power, np.float64).astype(like.dtype)
+
+        return _on_the_host(measured, like.dtype, *([inside] if valid is None else [inside, valid]))
+
+    def tube(self, masks: Array, axes: int, width: int) -> Array:
+        return _on_the_host(lambda masks: tube(masks, axes, width), masks.dtype, masks)
+
+    def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[slice, ...]], x: Array) -> Array:
+        return jnp.stack([self.recompute(lambda part, n=n: f(part, n), x[piece]) for n, piece in enumerate(pieces)])
+
+    def recompute(self, f: Callable[..., Any], *arrays: Array) -> Any:
+        return jax.checkpoint(f)(*arrays)
+
+    def pad(self, x: Array, width: int) -> Array:
+        return jnp.pad(x, [(0, 0), (0, 0), *[(width, width)] * (x.ndim - 2)])
+
+    def portion(self, x: Array) -> int:
+        return max(1, math.prod(x.shape))
+
+
+def _on_the_host(f: Callable[..., np.ndarray], dtype: Any, *masks: Array) -> Array:
+    """What NumPy makes of masks, of the shape of the first; they have no gradient."""
+    shape = jax.ShapeDtypeStruct(masks[0].shape, dtype)
+    return jax.pure_callback(lambda *arrays: f(*map(np.asarray, arrays)), shape, *masks, vmap_method="broadcast_all")
+
+
+xp = _Jax()

@@ -1,0 +1,279 @@
+"""TensorFlow, eager and in graphs whose sizes are known only when they run.
+
+Its tensors are no arrays of the standard: a bool times a number is a bool, an unknown length is None. `Tensor` is one
+with the standard's operators, whose unknown lengths are each a `Size`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lossmith.core import distance, thinning
+from lossmith.core.namespaces import Array
+from lossmith.core.namespaces.size import Size, known
+
+KINDS = (("is_bool", "bool"), ("is_integer", "integer"), ("is_floating", "real"))
+
+
+class Tensor:
+    """A tensor as an array of the standard."""
+
+    __hash__ = None  # type: ignore[assignment]
+    __slots__ = ("_shape", "values")
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+        self._shape: tuple[Any, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The lengths of the axes, each an int or a `Size`."""
+        if self._shape is None:
+            self._shape = tuple(
+                Size(tf.shape(self.values)[axis]) if length is None else length
+                for axis, length in enumerate(self.values.shape.as_list())
+            )
+        return self._shape
+
+    @property
+    def dtype(self) -> Any:
+        """The tensor's."""
+        return self.values.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        rank: int = self.values.shape.rank
+        return rank
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        keys = key if isinstance(key, tuple) else (key,)
+        return Tensor(self.values[tuple(map(_cut, keys))])
+
+    def __neg__(self) -> "Tensor":
+        return Tensor(-self.values)
+
+    def __invert__(self) -> "Tensor":
+        return Tensor(tf.logical_not(self.values))
+
+    def __pow__(self, exponent: float) -> "Tensor":
+        return Tensor(tf.square(self.values) if exponent == 2 else tf.pow(self.values, exponent))
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        if isinstance(other, Size):  # of nothing the sum is 0, and so is the mean
+            return Tensor(self.values / tf.cast(tf.maximum(other.value, 1), self.dtype))
+        return Tensor(self.values / self._alike(other))
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return Tensor(self._alike(other) / self.values)
+
+    def _alike(self, other: Any) -> Any:
+        """The other operand: of another tensor its own, a number or a length in this one's dtype."""
+        if isinstance(other, Tensor):
+            return other.values
+        return tf.cast(other.value, self.dtype) if isinstance(other, Size) else tf.constant(other, self.dtype)
+
+
+def _cut(key: Any) -> Any:
+    return slice(known(key.start), known(key.stop), key.step) if isinstance(key, slice) else key
+
+
+def _operator(name: str, f: Callable[[Any, Any], Any], *, swapped: bool = False) -> None:
+    def operate(self: Tensor, other: Any) -> Tensor:
+        operands = (self.values, self._alike(other))
+        return Tensor(f(*(operands[::-1] if swapped else operands)))
+
+    setattr(Tensor, name, operate)
+
+
+for _name, _f in {
+    "add": tf.add, "sub": tf.subtract, "mul": tf.multiply, "floordiv": tf.math.floordiv,
+    "lt": tf.less, "le": tf.less_equal, "gt": tf.greater, "ge": tf.greater_equal,
+    "eq": tf.equal, "ne": tf.not_equal, "and": tf.logical_and, "or": tf.logical_or,
+}.items():  # fmt: skip
+    _operator(f"__{_name}__", _f)
+    if _name in ("add", "sub", "mul"):
+        _operator(f"__r{_name}__", _f, swapped=True)
+
+
+def bare(x: Any) -> Any:
+    """The framework's own, of arrays, lengths and sequences of them."""
+    if isinstance(x, Tensor):
+        return x.values
+    return [known(bare(part)) for part in x] if isinstance(x, list | tuple) else known(x)
+
+
+def _lifted(f: Callable[..., Any]) -> Callable[..., Tensor]:
+    """A function of tensors as one of arrays."""
+
+    def lifted(*args: Any, **named: Any) -> Tensor:
+        return Tensor(f(*map(bare, args), **named))
+
+    return lifted
+
+
+def _reduction(f: Callable[..., Any]) -> Callable[..., Tensor]:
+    def reduced(x: Tensor, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return Tensor(f(x.values, axis=axis, keepdims=keepdims))
+
+    return reduced
+
+
+class _TensorFlow:
+    abs, exp, expm1, log, log1p, sqrt = map(
+        staticmethod, map(_lifted, (tf.abs, tf.exp, tf.math.expm1, tf.math.log, tf.math.log1p, tf.sqrt))
+    )
+    minimum, smaller, atan2 = map(staticmethod, map(_lifted, (tf.minimum, tf.minimum, tf.math.atan2)))
+    sum, mean, any, amax = map(
+        staticmethod, map(_reduction, (tf.reduce_sum, tf.reduce_mean, tf.reduce_any, tf.reduce_max))
+    )
+    zeros_like, ones_like, stop_gradient = map(
+        staticmethod, map(_lifted, (tf.zeros_like, tf.ones_like, tf.stop_gradient))
+    )
+    sigmoid, log_sigmoid, relu = map(staticmethod, map(_lifted, (tf.sigmoid, tf.math.log_sigmoid, tf.nn.relu)))
+    softmax, log_softmax, argmax, expand_dims = map(
+        staticmethod, map(_lifted, (tf.nn.softmax, tf.nn.log_softmax, tf.argmax, tf.expand_dims))
+    )
+    concat, stack, cumulative_sum, permute_dims = map(
+        staticmethod, map(_lifted, (tf.concat, tf.stack, tf.cumsum, tf.transpose))
+    )
+
+    def asarray(self, values: Any) -> Tensor:
+        return values if isinstance(values, Tensor) else Tensor(tf.convert_to_tensor(values))
+
+    def astype(self, x: Tensor, like: Tensor) -> Tensor:
+        return x if x.dtype == like.dtype else Tensor(tf.cast(x.values, like.dtype))
+
+    def constant(self, values: Any, like: Tensor) -> Tensor:
+        return Tensor(tf.constant(values, dtype=like.dtype))
+
+    def integers(self, x: Tensor) -> Tensor:
+        return x if x.dtype == tf.int64 else Tensor(tf.cast(x.values, tf.int64))
+
+    def kind(self, x: Tensor) -> str:
+        return next((ours for name, ours in KINDS if getattr(x.dtype, name)), "other")
+
+    def wide(self, x: Tensor) -> Tensor:
+        return Tensor(tf.cast(x.values, tf.float32)) if x.dtype.size < 4 else x
+
+    def floor(self, x: Tensor) -> float:
+        return float(np.finfo(x.dtype.as_numpy_dtype).smallest_normal)
+
+    def read(self, flag: Tensor) -> bool | None:
+        if not hasattr(flag.values, "numpy") or "CPU" not in flag.values.device:
+            return None
+        return bool(flag.values.numpy())
+
+    def extremes(self, x: Tensor) -> tuple[float, float]:
+        values = x.values.numpy()
+        return values.min().item(), values.max().item()
+
+    def outside(self, x: Tensor, low: float, high: float) -> bool | Tensor:
+        if x.dtype.is_bool:
+            return False
+        inside = (x >= max(low, x.dtype.min)) & (x <= min(high, x.dtype.max))
+        flag = Tensor(tf.reduce_any(tf.logical_not(inside.values)))
+        seen = self.read(flag)
+        return flag if seen is None else seen
+
+    def where(self, condition: Tensor, x: Any, y: Any) -> Tensor:
+        dtype = x.dtype if isinstance(x, Tensor) else y.dtype
+        return Tensor(tf.where(condition.values, *(tf.convert_to_tensor(bare(value), dtype) for value in (x, y))))
+
+    def maximum(self, x: Tensor, bound: Any) -> Tensor:
+        return Tensor(tf.maximum(x.values, x._alike(bound)))
+
+    def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        return Tensor(tf.reshape(x.values, bare(tuple(shape))))
+
+    def unstack(self, x: Tensor) -> list[Tensor]:
+        return [Tensor(part) for part in tf.unstack(x.values)]
+
+    def corners(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        planes = tf.unstack(boxes.values, axis=-1)
+        half = len(planes) // 2
+        return Tensor(tf.stack(planes[:half])), Tensor(tf.stack(planes[half:]))
+
+    def lookup(self, table: Tensor, index: Tensor) -> Tensor:
+        return Tensor(tf.gather(table.values, index.values))
+
+    def one_hot(self, index: Tensor, n: int, like: Tensor) -> Tensor:
+        return Tensor(tf.one_hot(index.values, n, axis=1, dtype=like.dtype))
+
+    def take_along_axis(self, x: Tensor, index: Tensor, *, axis: int) -> Tensor:
+        last = x.ndim - 1
+        if axis % x.ndim == last:
+            return Tensor(tf.gather(x.values, index.values, axis=-1, batch_dims=last))
+        chosen = self.one_hot(index[:, 0, ...], x.shape[1], x)  # of a few classes: a gather is slower
+        return self.sum(self.where(chosen > 0, x, self.zeros_like(x)), axis=1, keepdims=True)
+
+    def argsort_descending(self, x: Tensor) -> Tensor:
+        return Tensor(tf.argsort(x.values, axis=-1, direction="DESCENDING", stable=True))
+
+    def unsort(self, values: Tensor, order: Tensor) -> Tensor:
+        n = tf.shape(values.values)[-1]
+        rows = tf.reshape(order.values, (-1, n))
+        places = tf.reshape(rows + n * tf.range(tf.shape(rows)[0])[:, None], (-1, 1))
+        flat = tf.scatter_nd(places, tf.reshape(values.values, (-1,)), tf.shape(places)[:1])
+        return self.reshape(Tensor(flat), values.shape)
+
+    def kth_largest(self, x: Tensor, k: int) -> Tensor:
+        values = tf.where(tf.math.is_nan(x.values), tf.constant(math.inf, x.dtype), x.values)
+        return Tensor(tf.math.top_k(values, k).values[..., -1:])
+
+    def signed_distance(
+        self, inside: Tensor, valid: Tensor | None, spacing: Sequence[float], power: float, like: Tensor
+    ) -> Tensor:
+        def on_the_host(inside: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+            found = distance.signed_distance(inside, valid, spacing, power, np.float64)
+            return found.astype(like.dtype.as_numpy_dtype)
+
+        masks = [inside] if valid is None else [inside, valid]
+        return self._computed(on_the_host, masks, like.dtype)
+
+    def tube(self, masks: Tensor, axes: int, width: int) -> Tensor:
+        return self._computed(lambda values: thinning.tube(values, axes, width), [masks], tf.bool)
+
+    def _computed(self, f: Callable[..., np.ndarray], arrays: Sequence[Tensor], dtype: Any) -> Tensor:
+        """By NumPy, with the shape of the first array."""
+        found = tf.numpy_function(f, [array.values for array in arrays], dtype, stateful=False)
+        return Tensor(tf.ensure_shape(found, arrays[0].values.shape))
+
+    def line_max(self, x: Tensor, *, axis: int) -> Tensor:
+        return Tensor(_line(x.values, axis, tf.maximum))
+
+    def line_min(self, x: Tensor, *, axis: int) -> Tensor:
+        return Tensor(_line(x.values, axis, tf.minimum))
+
+    def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[slice, ...]], x: Array) -> Array:
+        return self.stack([f(x[piece], number) for number, piece in enumerate(pieces)])
+
+    def recompute(self, f: Callable[..., Any], *arrays: Array) -> Any:
+        return f(*arrays)
+
+    def pad(self, x: Tensor, width: int) -> Tensor:
+        return Tensor(tf.pad(x.values, [(0, 0), (0, 0), *[(width, width)] * (x.ndim - 2)]))
+
+    def add_product(self, total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return total + a * b
+
+    def symmetric(self, f: Callable[[Array], Array], x: Tensor) -> Tensor:
+        return f(x)
+
+    def portion(self, x: Tensor) -> Any:
+        return math.prod(x.shape)
+
+
+def _line(x: Any, axis: int, extreme: Callable[[Any, Any], Any]) -> Any:
+    def cut(start: int | None, stop: int | None) -> Any:
+        return x[(slice(None),) * axis + (slice(start, stop),)]
+
+    before = tf.concat([cut(None, 1), cut(None, -1)], axis)
+    behind = tf.concat([cut(1, None), cut(-1, None)], axis)
+    return extreme(extreme(before, x), behind)
+
+
+xp = _TensorFlow()

@@ -1,0 +1,111 @@
+"""What parameters of a loss say together: where they contradict each other, and by which record it is computed.
+
+A loss inside of another is seen through two faces here: checked, it has a `record`, a `task` and a name; asked, it is
+(record, arguments).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lossmith.core.inputs import INPUTS
+from lossmith.core.partial import marginal
+from lossmith.core.pixels import Pixels
+from lossmith.core.records.record import Record
+from lossmith.core.reduce import Terms
+from lossmith.core.weak import check_size_bounds
+from lossmith.errors import must
+
+Asked = tuple[Record, dict[str, Any]]
+
+
+def some_errors_count(task: str, *, alpha: float, beta: float, **_: object) -> None:
+    """With alpha = beta = 0 the Tversky index is 1 whatever is predicted."""
+    if alpha == 0 and beta == 0:
+        raise ValueError(must("alpha and beta", "not both 0", (alpha, beta)))
+
+
+def one_vs_rest_of_logits(task: str, *, one_vs_rest: bool, from_logits: bool, **_: object) -> None:
+    """Softmax probabilities are not those of one class against the rest."""
+    if one_vs_rest and task == "multiclass" and not from_logits:
+        raise ValueError(must("from_logits of a one-vs-rest loss", "True", False))
+
+
+def some_neighbours_count(task: str, *, appearance: float, smoothness: float, **_: object) -> None:
+    """Neighbours without weight say nothing."""
+    if appearance + smoothness == 0:
+        raise ValueError(must("appearance or smoothness", "> 0", (0, 0)))
+
+
+def ordered_bounds(task: str, *, low: float | Sequence[float], high: float | Sequence[float], **_: object) -> None:
+    """No lower bound above the upper one."""
+    check_size_bounds(_numbers(low), _numbers(high))
+
+
+def _numbers(bound: Any) -> list[float]:
+    """One number, or one for each class."""
+    bound = bound.tolist() if hasattr(bound, "tolist") else bound
+    return [float(number) for number in (bound if isinstance(bound, Sequence) else [bound])]
+
+
+def counts_of_classes(task: str, *, counts: Any, **_: object) -> None:
+    """A pair of counts for each class; sigmoid tasks have two classes a channel."""
+    if counts is None:
+        return
+    shape = _shape(counts)
+    legal = {"binary": shape == (2, 2), "multiclass": len(shape) == 2 and shape[1] == 2}
+    if not legal.get(task, len(shape) == 3 and shape[1:] == (2, 2)):
+        expected = {"binary": "(2, 2)", "multiclass": "(C, 2)"}.get(task, "(C, 2, 2)")
+        raise ValueError(must("counts", f"of shape {expected}", shape))
+    if not _nonnegative(counts):
+        raise ValueError(must("counts", ">= 0", counts))
+
+
+def _shape(table: Any) -> tuple[int, ...]:
+    return (len(table), *_shape(table[0])) if isinstance(table, Sequence) and table else ()
+
+
+def _nonnegative(table: Any) -> bool:
+    return all(map(_nonnegative, table)) if isinstance(table, Sequence) else table >= 0
+
+
+def of_pixels(task: str, *, loss: Any, **_: object) -> None:
+    """What has hard examples is a loss of pixels that counts all of them."""
+    if loss.record.family != "pixel" or loss.record.own_weights:
+        raise ValueError(must("loss", "a pixel loss that does not choose pixels itself", loss))
+
+
+def mergeable(record: Record) -> bool:
+    """Whether a loss compares probabilities of classes with a target, and needs nothing else."""
+    if "multiclass" not in record.tasks or not record.supervised or record.calibrates:
+        return False
+    return not any(INPUTS[name].required for name in record.inputs)
+
+
+def of_classes(task: str, *, loss: Any, **_: object) -> None:
+    """What is merged are probabilities of classes."""
+    if not mergeable(loss.record) or loss.parameters.get("one_vs_rest"):
+        raise ValueError(must("loss", "one of softmax probabilities and a target alone", str(loss)))
+
+
+def hard_examples(record: Record, arguments: dict[str, Any]) -> Asked:
+    """The loss inside becomes the definition `base`."""
+    arguments = dict(arguments)
+    inner, chosen = arguments.pop("loss")
+    chosen = {name: value for name, value in chosen.items() if name != "reduction"}
+
+    def base(px: Pixels) -> Terms:
+        terms: Terms = inner.definition(px, **chosen)
+        return terms
+
+    return record, {**arguments, "base": base}
+
+
+def on_merged_classes(_: Record, arguments: dict[str, Any]) -> Asked:
+    """The loss inside, on the merged classes."""
+    inner, chosen = arguments["loss"]
+    return marginal(inner), {**chosen, "reduction": arguments["reduction"]}
+
+
+def formula_where_empty(record: Record, arguments: dict[str, Any]) -> Asked:
+    """The formula as it stands for an image without foreground."""
+    return record, {**arguments, "empty": "smooth"}

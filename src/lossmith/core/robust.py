@@ -1,0 +1,146 @@
+"""Pixel losses for wrong labels and for very rare foreground: variants of cross-entropy by what they do to log p_t."""
+
+from dataclasses import dataclass
+
+from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.pixel import Focusing, class_share, class_tables
+from lossmith.core.pixels import Pixels
+from lossmith.core.reduce import Terms
+from lossmith.core.stable import power, power_slope
+
+
+@dataclass(frozen=True)
+class Poly:
+    """-log p + epsilon (1 - p) as a function of log p."""
+
+    xp: Namespace
+    epsilon: float
+
+    def __call__(self, log_p: Array) -> Array:
+        """The value."""
+        return -log_p - self.epsilon * self.xp.expm1(log_p)
+
+    def slope(self, log_p: Array) -> Array:
+        """-1 - epsilon p."""
+        return -1.0 - self.epsilon * self.xp.exp(log_p)
+
+
+def poly(px: Pixels, *, epsilon: float = 1.0, class_weight: Array | None = None) -> Terms:
+    """-log p_t + epsilon (1 - p_t), Poly-1 (Leng 2022)."""
+    tables = class_tables(px, class_weight)
+    return Terms(px.expect(Poly(px.xp, epsilon), *tables), class_share(px, tables))
+
+
+@dataclass(frozen=True)
+class BoxCox:
+    """(1 - p^q) / q as a function of log p; -log p for q = 0."""
+
+    xp: Namespace
+    q: float
+
+    def __call__(self, log_p: Array) -> Array:
+        """The value."""
+        return -log_p if self.q == 0 else -self.xp.expm1(self.q * log_p) / self.q
+
+    def slope(self, log_p: Array) -> Array:
+        """-p^q."""
+        return -self.xp.exp(self.q * log_p)
+
+
+def generalized_cross_entropy(px: Pixels, *, q: float = 0.7, class_weight: Array | None = None) -> Terms:
+    """(1 - p_t^q) / q (Zhang & Sabuncu 2018)."""
+    tables = class_tables(px, class_weight)
+    return Terms(px.expect(BoxCox(px.xp, q), *tables), class_share(px, tables))
+
+
+@dataclass(frozen=True)
+class Symmetric:
+    """-alpha log p - beta A (1 - p) as a function of log p."""
+
+    xp: Namespace
+    alpha: float
+    reverse: float  # beta A
+
+    def __call__(self, log_p: Array) -> Array:
+        """The value."""
+        return -self.alpha * log_p + self.reverse * self.xp.expm1(log_p)
+
+    def slope(self, log_p: Array) -> Array:
+        """-alpha + beta A p."""
+        return -self.alpha + self.reverse * self.xp.exp(log_p)
+
+
+def symmetric_cross_entropy(
+    px: Pixels, *, alpha: float = 0.1, beta: float = 1.0, A: float = -4.0, class_weight: Array | None = None
+) -> Terms:
+    """alpha CE + beta RCE, RCE = -sum_c p_c log t_c with log t_c >= A (Wang 2019); hard: -A (1 - p_t)."""
+    tables = class_tables(px, class_weight)
+    share = class_share(px, tables)
+    if not px.soft:
+        return Terms(px.expect(Symmetric(px.xp, alpha, beta * A), *tables), share)
+    reverse = beta * _reverse(px, A)
+    return Terms(-alpha * px.expect(None, *tables) + (reverse if share is None else share * reverse), share)
+
+
+def _reverse(px: Pixels, A: float) -> Array:
+    """-sum_c p_c max(log t_c, A) over the classes of a decision, for soft targets."""
+    xp = px.xp
+
+    def log(t: Array) -> Array:
+        return xp.maximum(xp.log(xp.where(t > 0, t, xp.zeros_like(t) + xp.floor(t))), A)
+
+    if px.task == "multiclass":
+        return -xp.sum(px.probs * log(px.target), axis=1, keepdims=True)
+    return -(px.probs * log(px.target) + (1.0 - px.probs) * log(1.0 - px.target))
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """-(p - m)^gamma log(1 - (p - m)) as a function of log(1 - p), 0 where p <= m; m > 0."""
+
+    xp: Namespace
+    gamma: float
+    m: float
+
+    def _shifted(self, log_rest: Array) -> tuple[Array, Array, Array]:
+        """Where p <= m, p - m elsewhere, and 1 - (p - m)."""
+        xp = self.xp
+        excess = -xp.expm1(log_rest) - self.m
+        free = excess <= 0
+        excess = xp.where(free, xp.zeros_like(excess), excess)
+        return free, excess, 1.0 - excess
+
+    def __call__(self, log_rest: Array) -> Array:
+        """The value."""
+        xp = self.xp
+        free, excess, rest = self._shifted(log_rest)
+        value = -power(xp, excess, self.gamma) * xp.log(rest)
+        return xp.where(free, xp.zeros_like(value), value)
+
+    def slope(self, log_rest: Array) -> Array:
+        """(1 - p) (gamma (p - m)^(gamma - 1) log(1 - p + m) - (p - m)^gamma / (1 - p + m))."""
+        xp = self.xp
+        free, excess, rest = self._shifted(log_rest)
+        slope = self.gamma * power_slope(xp, excess, self.gamma) * xp.log(rest) - power(xp, excess, self.gamma) / rest
+        return xp.where(free, xp.zeros_like(slope), xp.exp(log_rest) * slope)
+
+
+def asymmetric(
+    px: Pixels,
+    *,
+    gamma_pos: float = 0.0,
+    gamma_neg: float = 4.0,
+    clip: float = 0.05,
+    class_weight: Array | None = None,
+) -> Terms:
+    """-(1 - p)^gamma_pos log p where the class is there, else -p_m^gamma_neg log(1 - p_m), p_m = max(p - clip, 0).
+
+    Ridnik 2021.
+    """
+    xp = px.xp
+    tables = class_tables(px, class_weight)
+    one, none = xp.constant([1.0], px.like), xp.constant([0.0], px.like)
+    hit, miss = (one, one) if tables[0] is None else tables
+    negative = Shifted(xp, gamma_neg, clip) if clip > 0 else Focusing(xp, gamma_neg)
+    positive = px.expect(Focusing(xp, gamma_pos), hit, none) if gamma_pos > 0 else -px.expect(None, hit, none)
+    return Terms(positive + px.expect(negative, none, miss), class_share(px, tables))

@@ -1,0 +1,35 @@
+"""Every loss as a function of JAX arrays, for `jit`, `grad` and `vmap`.
+
+    loss = functools.partial(lossmith.jax.dice, task="multiclass", axis=-1)
+    step = jax.jit(jax.value_and_grad(lambda params: loss(model(params, images), masks)))
+
+The names are those of the spec language (`lossmith list`); ``help(dice)`` says what a loss takes. Task, axis and
+parameters are Python values, constants of a trace. Bad values raise where they can be read; inside of a trace they
+make the loss NaN. Measures of information are in `lossmith.jax.information`.
+"""
+
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+
+from lossmith.core.functions import Function, functions
+from lossmith.core.namespaces.jax import xp
+
+
+def _take(values: Any) -> jax.Array | None:
+    return None if values is None else jnp.asarray(values)
+
+
+def _give(value: jax.Array) -> jax.Array:
+    return value
+
+
+_LOSSES = functions(xp, _take, _give, __name__)
+globals().update(_LOSSES)
+__all__ = sorted(_LOSSES)
+
+
+def __getattr__(name: str) -> Function:
+    """For type checkers, which cannot see what is made from the catalogue."""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,349 @@
+"""Shape priors: distances between what prediction and target have in a model of shapes that was fitted to masks.
+
+A prior is a module called as ``prior(logits, target)``; it works in sums, ``dice + 0.1 * prior``. It is fitted to the
+masks of one size, and frozen: nothing in it learns while a network does.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from lossmith.core.namespaces.torch import xp
+from lossmith.core.pixels import TASKS, Task
+from lossmith.errors import must
+from lossmith.torch.autoencoder import decoder_of, encoder_of, train
+from lossmith.torch.sums import SumLoss
+
+
+class ShapePrior(nn.Module):
+    """What shape priors share: the way from logits and target to maps, freezing, saving and loading."""
+
+    __call__: Callable[..., Tensor]
+    kind: ClassVar[str]
+    mean: Tensor
+
+    def __init__(self, task: Task, mean: Tensor, ignore_index: int | None = None) -> None:
+        super().__init__()
+        if task not in TASKS:
+            raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+        self.task = task
+        self.ignore_index = ignore_index
+        self.register_buffer("mean", mean)
+
+    def forward(self, logits: Tensor, target: Tensor | None = None) -> Tensor:
+        """The distance of the prediction from the target, the mean over the images; see the class."""
+        if tuple(logits.shape[1:]) != tuple(self.mean.shape):
+            raise ValueError(
+                must("logits", f"of shape (N, {', '.join(map(str, self.mean.shape))})", tuple(logits.shape))
+            )
+        with torch.autocast(logits.device.type, enabled=False):
+            wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+            p = wide.softmax(1) if self.task == "multiclass" else wide.sigmoid()
+            mean = self.mean.to(p)
+            if target is None:
+                value = self.alone(p, mean)
+            else:
+                labels, valid = self._labels(target, tuple(logits.shape))
+                truth = as_maps(labels, self.task, self.mean.shape[0]).to(p)
+                if valid is not None:  # there, both are the mean shape
+                    p, truth = torch.where(valid, p, mean), torch.where(valid, truth, mean)
+                value = self.between(p, truth, mean)
+            return value.mean() if len(logits) else value.sum()
+
+    def between(self, p: Tensor, truth: Tensor, mean: Tensor) -> Tensor:
+        """The distance of each image's prediction from its target, (N,)."""
+        raise NotImplementedError
+
+    def alone(self, p: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002
+        """The distance of each image's prediction from the model, (N,)."""
+        raise TypeError(f"{type(self).__name__} must be called with a target")
+
+    def _labels(self, target: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """The labels, 0 at ignored pixels, and which pixels are not ignored."""
+        expected = shape if self.task == "multilabel" else (shape[0], *shape[2:])
+        if tuple(target.shape) != expected:
+            raise ValueError(must("target", f"of shape {expected}", tuple(target.shape)))
+        if self.ignore_index is None:
+            return target, None
+        valid = target != self.ignore_index
+        labels = torch.where(valid, target, 0)
+        return labels, valid if valid.ndim > self.mean.ndim else valid.unsqueeze(1)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
+        """A prior is never trained: it stays in evaluation mode."""
+        return super().train(False)
+
+    def save(self, path: str | Path) -> None:
+        """Write the prior to a file, in the format of safetensors."""
+        from safetensors.torch import save_file
+
+        about = {"kind": self.kind, "task": self.task, "ignore_index": self.ignore_index, **self.settings()}
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(tensors, path, metadata={"lossmith": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The prior that was saved to a file."""
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("lossmith", "{}"))
+            if about.pop("kind", None) != cls.kind:
+                raise ValueError(must("path", f"a file that {cls.__name__}.save wrote", str(path)))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return cls.restored(tensors, about)
+
+    def settings(self) -> dict[str, Any]:
+        """What it takes beside the tensors to make the prior again."""
+        return {}
+
+    @classmethod
+    def restored(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
+        """The prior from its tensors and settings."""
+        raise NotImplementedError
+
+    def __add__(self, other: nn.Module) -> SumLoss:
+        return SumLoss([(1.0, self)]) + other
+
+    def __mul__(self, factor: float) -> SumLoss:
+        return SumLoss([(1.0, self)]) * factor
+
+    __rmul__ = __mul__
+
+
+class PCAShapePrior(ShapePrior):
+    r"""Distance between the coordinates of prediction and target in a linear model of masks.
+
+    .. math:: L = \frac{1}{k} \sum_{i \le k} \frac{(u_i \cdot (p - t))^2}{\lambda_i}
+
+    u_i are the principal components of the masks that the prior was fitted to, and \lambda_i their variances: a
+    difference along a direction in which shapes vary little costs much. Without a target the loss is the mean squared
+    distance of p from the span of the components, ``|x - U^T U x|^2 / n`` with x = p - mean and n values in an image:
+    what no shape of the model has.
+
+    Made by `fit`, or by `load`.
+
+    Shapes:
+        logits (N, C, \*space) as the masks were (binary: C = 1), target (N, \*space) class indices, for multilabel the
+        logits' shape. A pixel with `ignore_index` is as in the mean shape for both; other weights are not supported.
+
+    Range [0, inf), 0 where p = t.
+
+    >>> import torch
+    >>> masks = torch.tensor([[[0, 0, 1]], [[0, 1, 1]], [[1, 1, 1]]])  # bars of three lengths
+    >>> prior = PCAShapePrior.fit(masks, "binary", components=1)
+    >>> logits = 20.0 * (2 * masks[:, None].float() - 1)
+    >>> round(prior(logits, masks).item(), 6), round(prior(logits[[2]], masks[[0]]).item(), 2)
+    (0.0, 4.0)
+    """
+
+    kind = "pca"
+    components: Tensor
+    variances: Tensor
+
+    def __init__(
+        self, task: Task, *, mean: Tensor, components: Tensor, variances: Tensor, ignore_index: int | None = None
+    ) -> None:
+        super().__init__(task, mean, ignore_index)
+        self.register_buffer("components", components)
+        self.register_buffer("variances", variances)
+
+    @classmethod
+    def fit(
+        cls,
+        masks: Tensor,
+        task: Task,
+        *,
+        components: int = 16,
+        classes: int | None = None,
+        width: float = 0.0,
+        ignore_index: int | None = None,
+    ) -> "PCAShapePrior":
+        """The prior of masks (M, *space) of class indices, for multilabel (M, K, *space).
+
+        Args:
+            masks: at least two, all of one size.
+            task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+            components: how many directions the model has, at most M - 1.
+            classes: channels of the logits of a multiclass task; None: as many as the masks have labels.
+            width: 0: the masks themselves; else the logistic function of the signed distance to their borders over
+                this width in pixels, whose principal components are smooth.
+            ignore_index: target value of pixels that do not count when the loss is called.
+        """
+        maps = _maps_of(masks, task, classes)
+        if isinstance(components, bool) or not isinstance(components, int) or not 0 < components < len(maps):
+            raise ValueError(must("components", f"a whole number from 1 to {len(maps) - 1}", components))
+        maps = maps if width == 0 else _smooth(maps, width)
+        mean = maps.mean(0)
+        _, scale, directions = torch.linalg.svd((maps - mean).flatten(1), full_matrices=False)
+        variances = scale[:components] ** 2 / (len(maps) - 1)
+        if not bool(variances[-1] > 1e-10 * variances[0]):
+            kept = int((variances > 1e-10 * variances[0]).sum())
+            raise ValueError(must("components", f"at most {kept}, in which these masks differ", components))
+        return cls(
+            task,
+            mean=mean.float(),
+            components=directions[:components].float(),
+            variances=variances.float(),
+            ignore_index=ignore_index,
+        )
+
+    def between(self, p: Tensor, truth: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002
+        """See the class."""
+        codes = (p - truth).flatten(1) @ self.components.to(p).T
+        return (codes**2 / self.variances.to(p)).mean(1)
+
+    def alone(self, p: Tensor, mean: Tensor) -> Tensor:
+        """See the class."""
+        x, U = (p - mean).flatten(1), self.components.to(p)
+        return ((x - x @ U.T @ U) ** 2).mean(1)
+
+    @classmethod
+    def restored(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
+        """See `ShapePrior`."""
+        mean, components, variances = (tensors[name] for name in ("mean", "components", "variances"))
+        return cls(mean=mean, components=components, variances=variances, **about)
+
+
+class AutoEncoderShapePrior(ShapePrior):
+    r"""Distance between the codes of prediction and target in an autoencoder of masks.
+
+    .. math:: L = \frac{1}{k} \sum_{i \le k} \frac{(f_i(p) - f_i(t))^2}{\sigma_i^2}
+
+    f is the encoder of a small convolutional autoencoder trained to give masks back, \sigma_i the standard deviation of
+    a code over them. The encoder is frozen; the gradient goes through it to the logits.
+
+    Made by `fit`, or by `load`.
+
+    Shapes:
+        as `PCAShapePrior`, with 2 or 3 axes of space. It has no value without a target.
+
+    Range [0, inf), 0 where p = t.
+
+    Source: Oktay 2018 (anatomically constrained networks), Eq. 2; the codes are divided by their deviation, so that the
+    value does not depend on the scale that the autoencoder happened to find.
+    """
+
+    kind = "autoencoder"
+    deviation: Tensor
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        mean: Tensor,
+        deviation: Tensor,
+        width: int = 16,
+        encoder: nn.Module | None = None,
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(task, mean, ignore_index)
+        self.width = width
+        self.register_buffer("deviation", deviation)
+        self.encoder = encoder if encoder is not None else encoder_of(mean, len(deviation), width)
+        self.requires_grad_(False)
+        self.train(False)
+
+    @classmethod
+    def fit(
+        cls,
+        masks: Tensor,
+        task: Task,
+        *,
+        components: int = 32,
+        classes: int | None = None,
+        width: int = 16,
+        epochs: int = 40,
+        batch: int = 16,
+        lr: float = 1e-3,
+        seed: int = 0,
+        ignore_index: int | None = None,
+    ) -> "AutoEncoderShapePrior":
+        """Train the autoencoder on masks, see `PCAShapePrior.fit`, and keep its encoder.
+
+        Args:
+            masks: as in `PCAShapePrior.fit`.
+            task: as there.
+            components: numbers in a code.
+            classes: as there.
+            width: channels of the first layer; the second has twice as many, the third four times.
+            epochs: passes over the masks, by Adam and cross-entropy.
+            batch: masks of a step.
+            lr: the learning rate.
+            seed: decides initial weights and order; the random state of torch stays as it was.
+            ignore_index: as in `PCAShapePrior.fit`.
+        """
+        maps = _maps_of(masks, task, classes).float()
+        if maps.ndim not in (4, 5):
+            raise ValueError(must("masks", "of 2 or 3 spatial axes", tuple(masks.shape)))
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(seed)
+            encoder = encoder_of(maps[0], components, width)
+            decoder = decoder_of(maps[0], components, width)
+            train(nn.Sequential(encoder, decoder), maps, task, epochs=epochs, batch=batch, lr=lr)
+        with torch.no_grad():
+            codes = torch.cat([encoder(part) for part in maps.split(batch)])  # type: ignore[no-untyped-call]
+        deviation = codes.std(0).clamp(min=1e-3 * float(codes.std()))
+        return cls(
+            task, mean=maps.mean(0), deviation=deviation, width=width, encoder=encoder, ignore_index=ignore_index
+        )
+
+    def between(self, p: Tensor, truth: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002
+        """See the class."""
+        dtype = self.mean.dtype
+        codes = (self.encoder(p.to(dtype)) - self.encoder(truth.to(dtype))) / self.deviation
+        distance: Tensor = (codes**2).mean(1).to(p.dtype)
+        return distance
+
+    def settings(self) -> dict[str, Any]:
+        """See `ShapePrior`."""
+        return {"width": self.width}
+
+    @classmethod
+    def restored(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
+        """See `ShapePrior`."""
+        prior = cls(mean=tensors["mean"], deviation=tensors["deviation"], **about)
+        prior.load_state_dict(tensors)
+        return prior
+
+
+def as_maps(labels: Tensor, task: str, channels: int) -> Tensor:
+    """Class indices, for multilabel 0 and 1, as maps (N, C, *space) of bools."""
+    if labels.is_floating_point():
+        raise TypeError(must("target", "class indices of an integer dtype", str(labels.dtype)))
+    top = channels - 1 if task == "multiclass" else 1
+    flaw = xp.outside(labels, 0, top)
+    if flaw is True:
+        raise ValueError(must("target", f"class indices from 0 to {top}", xp.extremes(labels)))
+    if task == "multilabel":
+        return labels > 0
+    classes = torch.arange(channels, device=labels.device) if task == "multiclass" else labels.new_ones(1).long()
+    return labels.long().unsqueeze(1) == classes.view(1, -1, *[1] * (labels.ndim - 1))
+
+
+def _maps_of(masks: Tensor, task: str, classes: int | None) -> Tensor:
+    if task not in TASKS:
+        raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+    masks = torch.as_tensor(masks)
+    least = 3 if task == "multilabel" else 2
+    if masks.ndim < least or len(masks) < 2:
+        raise ValueError(must("masks", "at least two masks of one size", tuple(masks.shape)))
+    if masks.is_floating_point() or bool((masks < 0).any()):
+        raise ValueError(must("masks", "class indices from 0 on", str(masks.dtype)))
+    most = int(masks.max())
+    channels = masks.shape[1] if task == "multilabel" else classes or most + 1 if task == "multiclass" else 1
+    if most > (channels - 1 if task == "multiclass" else 1):
+        raise ValueError(must("masks", f"class indices from 0 to {channels - 1 if task == 'multiclass' else 1}", most))
+    return as_maps(masks, task, channels).double()
+
+
+def _smooth(maps: Tensor, width: float) -> Tensor:
+    """The logistic function of the distance to the border over `width`, above 1/2 inside."""
+    from lossmith.core.distance import signed_distance
+
+    distance = signed_distance(maps.numpy() > 0, None, (1.0,) * (maps.ndim - 2))
+    return torch.sigmoid(-torch.from_numpy(distance).double() / width)

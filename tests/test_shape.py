@@ -1,0 +1,158 @@
+"""Shape priors: what they measure, and that they stay as they were fitted."""
+
+import pytest
+import torch
+
+from lossmith.torch import AutoEncoderShapePrior, DiceLoss, PCAShapePrior, SumLoss
+
+IGNORE = 255
+
+
+@pytest.fixture(scope="module")
+def masks():
+    """Discs of many places and sizes, three labels."""
+    generator = torch.Generator().manual_seed(0)
+    x, y, r = 6 + 6 * torch.rand(3, 40, 1, 1, generator=generator)
+    rows, columns = torch.meshgrid(torch.arange(18), torch.arange(18), indexing="ij")
+    distance = (rows - x) ** 2 + (columns - y) ** 2
+    return (distance < (r / 2) ** 2).long() + (distance < (r / 4) ** 2).long()
+
+
+@pytest.fixture(scope="module")
+def priors(masks):
+    return {
+        "pca": PCAShapePrior.fit(masks, "multiclass", components=8),
+        "smooth": PCAShapePrior.fit(masks, "multiclass", components=8, width=2.0),
+        "ae": AutoEncoderShapePrior.fit(masks, "multiclass", components=6, width=4, epochs=3),
+    }
+
+
+def certain(masks, classes=3):
+    return 40.0 * torch.nn.functional.one_hot(masks, classes).movedim(-1, 1).float()
+
+
+NAMES = ["pca", "smooth", "ae"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_truth_costs_nothing_and_another_shape_something(name, priors, masks):
+    prior = priors[name]
+    assert prior(certain(masks), masks).item() == pytest.approx(0, abs=1e-8)
+    assert prior(certain(masks.roll(1, 0)), masks).item() > 0.1
+
+
+def test_pca_by_hand(priors, masks):
+    """Coordinates of p - t, squared, over the variance of that coordinate of the masks."""
+    prior = priors["pca"]
+    maps = certain(masks).softmax(1).double().flatten(1)
+    _, vectors = torch.linalg.eigh(torch.cov(maps.T))
+    codes = (maps - maps.mean(0)) @ vectors[:, -8:]
+    expected = ((codes[3] - codes[5]) ** 2 / codes.var(0)).mean().item()
+    assert prior(certain(masks[3:4]), masks[5:6]).item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_without_a_target_it_is_the_distance_to_the_span(priors, masks):
+    prior = priors["pca"]
+    logits = torch.randn(2, 3, 18, 18, generator=torch.Generator().manual_seed(1))
+    x = (logits.softmax(1) - prior.mean).flatten(1).double()
+    rest = x - torch.linalg.lstsq(prior.components.double().T, x.T).solution.T @ prior.components.double()
+    assert prior(logits).item() == pytest.approx((rest**2).mean().item(), rel=1e-5)
+    assert prior(certain(masks)).item() < prior(logits).item()
+    with pytest.raises(TypeError, match=r"^AutoEncoderShapePrior must be called with a target$"):
+        priors["ae"](logits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_ignored_pixel_has_no_gradient_and_no_say(name, priors, masks):
+    prior = priors[name]
+    about = {"kind": None} | prior.settings()
+    about.pop("kind")
+    ignoring = type(prior).restored(prior.state_dict(), {"task": "multiclass", "ignore_index": IGNORE, **about})
+    target = masks[:4].clone()
+    target[:, 4:9, 3:7] = IGNORE
+    logits = torch.randn(4, 3, 18, 18, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    value = ignoring(logits, target)
+    (slope,) = torch.autograd.grad(value, logits)
+    assert (slope[:, :, 4:9, 3:7] == 0).all()
+    assert slope.abs().max() > 0
+    other = logits.detach().clone()
+    other[:, :, 4:9, 3:7] = 100.0
+    assert ignoring(other, target).item() == value.item()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_and_loaded_it_is_the_same(name, priors, masks, tmp_path):
+    prior = priors[name]
+    prior.save(tmp_path / "prior.safetensors")
+    logits = torch.randn(40, 3, 18, 18, generator=torch.Generator().manual_seed(1))
+    assert type(prior).load(tmp_path / "prior.safetensors")(logits, masks).item() == prior(logits, masks).item()
+
+
+def test_a_file_of_another_prior_is_refused(priors, tmp_path):
+    priors["pca"].save(tmp_path / "prior.safetensors")
+    with pytest.raises(ValueError, match=r"^path must be a file that AutoEncoderShapePrior.save wrote; got "):
+        AutoEncoderShapePrior.load(tmp_path / "prior.safetensors")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_frozen(name, priors, masks):
+    loss = DiceLoss("multiclass") + 0.1 * priors[name]
+    assert isinstance(loss, SumLoss)
+    loss.train()
+    logits = torch.zeros(4, 3, 18, 18).requires_grad_()
+    loss(logits, masks[:4]).backward()
+    assert logits.grad.abs().max() > 0
+    assert not any(parameter.requires_grad for parameter in loss.parameters())
+    assert not priors[name].training
+    assert set(loss.terms) == {"dice", f"0.1*{type(priors[name]).__name__}"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_half_precision_and_the_compiler(name, priors, masks):
+    prior = priors[name]
+    logits = torch.randn(4, 3, 18, 18, generator=torch.Generator().manual_seed(1))
+    expected = prior(logits, masks[:4])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(prior(logits, masks[:4]), expected)
+    half = logits.half()
+    torch.testing.assert_close(prior(half, masks[:4]), prior(half.float(), masks[:4]))
+    torch._dynamo.reset()
+    compiled = torch.compile(prior, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(logits, masks[:4]), expected)
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+@pytest.mark.parametrize("cls", [PCAShapePrior, AutoEncoderShapePrior])
+def test_other_tasks(cls, task, masks):
+    some = (masks > 0).long() if task == "binary" else torch.stack([masks > 0, masks > 1], 1).long()
+    prior = cls.fit(some, task, components=4, **({"epochs": 1, "width": 4} if cls is AutoEncoderShapePrior else {}))
+    maps = some if task == "multilabel" else some[:, None]
+    assert prior(80.0 * maps - 40.0, some).item() == pytest.approx(0, abs=1e-8)
+
+
+def test_volumes():
+    masks = (torch.rand(6, 5, 9, 8, generator=torch.Generator().manual_seed(0)) > 0.5).long()
+    prior = AutoEncoderShapePrior.fit(masks, "binary", components=2, width=2, epochs=1)
+    assert prior(torch.zeros(6, 1, 5, 9, 8), masks).item() >= 0
+
+
+def test_fitting_leaves_the_random_state_and_repeats(masks):
+    state = torch.get_rng_state()
+    one, other = (
+        AutoEncoderShapePrior.fit(masks, "multiclass", components=3, width=2, epochs=1, seed=3) for _ in range(2)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one.deviation, other.deviation)
+
+
+def test_bad_input_is_refused(priors, masks):
+    with pytest.raises(ValueError, match=r"^logits must be of shape \(N, 3, 18, 18\); got \(1, 3, 9, 9\)$"):
+        priors["pca"](torch.zeros(1, 3, 9, 9), masks[:1])
+    with pytest.raises(ValueError, match=r"^target must be of shape \(2, 18, 18\); got \(1, 18, 18\)$"):
+        priors["pca"](torch.zeros(2, 3, 18, 18), masks[:1])
+    with pytest.raises(ValueError, match=r"^target must be class indices from 0 to 2; got \(7, 9\)$"):
+        priors["pca"](torch.zeros(1, 3, 18, 18), masks[:1] + 7)
+    with pytest.raises(ValueError, match=r"^components must be a whole number from 1 to 39; got 40$"):
+        PCAShapePrior.fit(masks, "multiclass", components=40)
+    with pytest.raises(ValueError, match=r"^weight must be None in a sum with PCAShapePrior; got \(1, 18, 18\)$"):
+        (DiceLoss("multiclass") + priors["pca"])(torch.zeros(1, 3, 18, 18), masks[:1], torch.ones(1, 18, 18))
