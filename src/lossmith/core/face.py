@@ -25,7 +25,7 @@ OPENING = ("ignore_index", "from_logits")  # parameters of the door, which no de
 ALONE = {"ignore_index": None, "from_logits": True, "reduction": "mean"}  # what a loss inside of another leaves alone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chosen:
     """A loss of the catalogue with all of its parameters, checked. task: None for a loss of boxes."""
 
@@ -57,7 +57,7 @@ class Chosen:
                 written[parameter.name] = value
         return Atom(self.record.name, written)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return str(self.atom)
 
 
@@ -79,7 +79,7 @@ def choose(record: Record, task: str | None, parameters: Mapping[str, Any]) -> C
         if isinstance(parameter.legal, Inner):
             values[name] = _inner(values[name], task)
     if record.agree is not None:
-        record.agree(task, **values)
+        record.agree(task=task, **values)
     return Chosen(record, task, values)
 
 

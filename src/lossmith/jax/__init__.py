@@ -8,28 +8,14 @@ parameters are Python values, constants of a trace. Bad values raise where they 
 make the loss NaN. Measures of information are in `lossmith.jax.information`.
 """
 
-from typing import Any
+from lossmith.core.functions import Function as _Function
+from lossmith.jax.face import FACE as _FACE
 
-import jax
-from jax import numpy as jnp
-
-from lossmith.core.functions import Function, functions
-from lossmith.core.namespaces.jax import xp
-
-
-def _take(values: Any) -> jax.Array | None:
-    return None if values is None else jnp.asarray(values)
-
-
-def _give(value: jax.Array) -> jax.Array:
-    return value
-
-
-_LOSSES = functions(xp, _take, _give, __name__)
+_LOSSES = _FACE.losses(__name__)
 globals().update(_LOSSES)
 __all__ = sorted(_LOSSES)
 
 
-def __getattr__(name: str) -> Function:
+def __getattr__(name: str) -> _Function:
     """For type checkers, which cannot see what is made from the catalogue."""
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,13 +17,8 @@ from lossmith.core.thinning import tube
 class _Jax(Standard):
     def __init__(self) -> None:
         super().__init__(jnp)
-        self.abs = jnp.abs
-        self.log_softmax = jax.nn.log_softmax
-        self.softmax = jax.nn.softmax
-        self.sigmoid = jax.nn.sigmoid
-        self.log_sigmoid = jax.nn.log_sigmoid
-        self.relu = jax.nn.relu
-        self.stop_gradient = jax.lax.stop_gradient
+        names = ["log_softmax", "softmax", "sigmoid", "log_sigmoid", "relu"]
+        self.__dict__.update({name: getattr(jax.nn, name) for name in names}, stop_gradient=jax.lax.stop_gradient)
 
     def astype(self, x: Array, like: Array) -> Array:
         return x.astype(like.dtype)
@@ -40,11 +35,8 @@ class _Jax(Standard):
     def outside(self, x: Array, low: float, high: float) -> bool | Array:
         if x.dtype == bool or x.size == 0:
             return False
-        if self.kind(x) == "real":
-            high = min(high, float(jnp.finfo(x.dtype).max))
-        else:
-            high = min(high, jnp.iinfo(x.dtype).max)
-        flag = jnp.any(~((x >= low) & (x <= high)))
+        most = jnp.finfo(x.dtype).max if self.kind(x) == "real" else jnp.iinfo(x.dtype).max
+        flag = jnp.any(~((x >= low) & (x <= min(high, most))))
         seen = self.read(flag)
         return flag if seen is None else seen
 
@@ -94,13 +86,13 @@ class _Jax(Standard):
         return jnp.pad(x, [(0, 0), (0, 0), *[(width, width)] * (x.ndim - 2)])
 
     def portion(self, x: Array) -> int:
-        return max(1, math.prod(x.shape))
+        return max(1, math.prod(map(int, x.shape)))
 
 
 def _on_the_host(f: Callable[..., np.ndarray], dtype: Any, *masks: Array) -> Array:
     """What NumPy makes of masks, of the shape of the first; they have no gradient."""
     shape = jax.ShapeDtypeStruct(masks[0].shape, dtype)
-    return jax.pure_callback(lambda *arrays: f(*map(np.asarray, arrays)), shape, *masks, vmap_method="broadcast_all")
+    return jax.pure_callback(lambda *arrays: f(*map(np.array, arrays)), shape, *masks, vmap_method="broadcast_all")
 
 
 xp = _Jax()

@@ -47,7 +47,7 @@ class Standard:
     def floor(self, x: Array) -> float:
         return float(self.module.finfo(x.dtype).smallest_normal)
 
-    def read(self, flag: Array) -> bool:
+    def read(self, flag: Array) -> bool | None:
         return bool(flag)
 
     def extremes(self, x: Array) -> tuple[float, float]:

@@ -277,3 +277,4 @@ def _line(x: Any, axis: int, extreme: Callable[[Any, Any], Any]) -> Any:
 
 
 xp = _TensorFlow()
+as_it_is = tf.autograph.experimental.do_not_convert

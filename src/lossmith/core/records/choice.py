@@ -18,25 +18,25 @@ from lossmith.errors import must
 Asked = tuple[Record, dict[str, Any]]
 
 
-def some_errors_count(task: str, *, alpha: float, beta: float, **_: object) -> None:
+def some_errors_count(*, alpha: float, beta: float, **_: object) -> None:
     """With alpha = beta = 0 the Tversky index is 1 whatever is predicted."""
     if alpha == 0 and beta == 0:
         raise ValueError(must("alpha and beta", "not both 0", (alpha, beta)))
 
 
-def one_vs_rest_of_logits(task: str, *, one_vs_rest: bool, from_logits: bool, **_: object) -> None:
+def one_vs_rest_of_logits(*, task: str, one_vs_rest: bool, from_logits: bool, **_: object) -> None:
     """Softmax probabilities are not those of one class against the rest."""
     if one_vs_rest and task == "multiclass" and not from_logits:
         raise ValueError(must("from_logits of a one-vs-rest loss", "True", False))
 
 
-def some_neighbours_count(task: str, *, appearance: float, smoothness: float, **_: object) -> None:
+def some_neighbours_count(*, appearance: float, smoothness: float, **_: object) -> None:
     """Neighbours without weight say nothing."""
     if appearance + smoothness == 0:
         raise ValueError(must("appearance or smoothness", "> 0", (0, 0)))
 
 
-def ordered_bounds(task: str, *, low: float | Sequence[float], high: float | Sequence[float], **_: object) -> None:
+def ordered_bounds(*, low: float | Sequence[float], high: float | Sequence[float], **_: object) -> None:
     """No lower bound above the upper one."""
     check_size_bounds(_numbers(low), _numbers(high))
 
@@ -47,7 +47,7 @@ def _numbers(bound: Any) -> list[float]:
     return [float(number) for number in (bound if isinstance(bound, Sequence) else [bound])]
 
 
-def counts_of_classes(task: str, *, counts: Any, **_: object) -> None:
+def counts_of_classes(*, task: str, counts: Any, **_: object) -> None:
     """A pair of counts for each class; sigmoid tasks have two classes a channel."""
     if counts is None:
         return
@@ -68,7 +68,7 @@ def _nonnegative(table: Any) -> bool:
     return all(map(_nonnegative, table)) if isinstance(table, Sequence) else table >= 0
 
 
-def of_pixels(task: str, *, loss: Any, **_: object) -> None:
+def of_pixels(*, loss: Any, **_: object) -> None:
     """What has hard examples is a loss of pixels that counts all of them."""
     if loss.record.family != "pixel" or loss.record.own_weights:
         raise ValueError(must("loss", "a pixel loss that does not choose pixels itself", loss))
@@ -81,7 +81,7 @@ def mergeable(record: Record) -> bool:
     return not any(INPUTS[name].required for name in record.inputs)
 
 
-def of_classes(task: str, *, loss: Any, **_: object) -> None:
+def of_classes(*, loss: Any, **_: object) -> None:
     """What is merged are probabilities of classes."""
     if not mergeable(loss.record) or loss.parameters.get("one_vs_rest"):
         raise ValueError(must("loss", "one of softmax probabilities and a target alone", str(loss)))

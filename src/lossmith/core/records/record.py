@@ -36,8 +36,8 @@ class Record:
     of_truth: of a pixel it takes log p_t alone.
     prepare, terms, statistics: what a loss must know of the whole batch, what a block of pixels gives to it alone, and
     the shared sums that a pixel loss is a formula of; see `evaluate.py`.
-    agree: called with task and parameters, it raises where they do not go together. choose: where parameters say by
-    which other record, or with which other arguments, the loss is computed; see `choice.py`.
+    agree: called with task and parameters by name, it raises where they do not go together. choose: where parameters
+    say by which other record, or with which other arguments, the loss is computed; see `choice.py`.
     """
 
     name: str

@@ -31,7 +31,8 @@ RECORDS = (
             SMOOTH, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR,
         ),
         "Salehi 2017, Eq. 3",
-        "precision and recall must be traded: beta > alpha for recall", region.tversky, range=UNIT, agree=choice.some_errors_count,
+        "precision and recall must be traded: beta > alpha for recall", region.tversky, range=UNIT,
+        agree=choice.some_errors_count,
     ),
     Record(
         "focal_tversky", "FocalTverskyLoss", "region", "a power of the Tversky loss of each class",

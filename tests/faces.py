@@ -1,0 +1,99 @@
+"""What the faces of all frameworks are tried with: for each row and task a batch, its value in float64 by the NumPy
+face, and its gradient by torch in float64.
+
+Exact ties and points without slope (equal errors, a box on a box, |p - t| at p = t, a logit at the threshold of a
+mask) are kept out: there the frameworks' gradients differ, and all are right. The values of such points are compared
+in test_numpy.py.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+import lossmith.numpy
+from lossmith.check.cases import given_inputs, unlabelled
+from lossmith.core.catalogue import BOXES, CATALOGUE
+from lossmith.core.face import choose
+from lossmith.core.records.record import Record
+from lossmith.torch import parse
+from paths import CHANNELS, given
+
+SHORT = {"iterations": 2, "radius": 2, "min_kept": 7, "k": 0.3}  # as the defaults, in less time
+SPACE = (4, 5)
+TASKS = [(name, task) for name, record in CATALOGUE.items() for task in record.tasks]
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arrays and parameters that a function of a face is called with."""
+
+    name: str
+    logits: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None = None
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        return self.logits, self.target, self.weight
+
+    def numpy(self, **more: Any) -> Any:
+        """By the NumPy face."""
+        function = getattr(lossmith.numpy, self.name)
+        return function(*self.arrays, **self.inputs, **{**self.parameters, **more})
+
+    def torch(self, **more: Any) -> tuple[Any, Any]:
+        """Value and gradient by torch in float64; that of a map by `direction`."""
+        parameters = {**self.parameters, **more}
+        task = parameters.pop("task", None)
+        record = CATALOGUE.get(self.name) or BOXES[self.name]
+        atom = choose(record, task, parameters).atom
+        loss = parse(str(atom), task).double()
+        logits = torch.tensor(self.logits, dtype=torch.float64, requires_grad=True)
+        rest = [None if x is None else torch.tensor(x) for x in self.arrays[1:]]
+        value = loss(logits, *rest, **{name: torch.tensor(x) for name, x in self.inputs.items()})
+        toward = torch.tensor(direction(tuple(value.shape)))
+        return value.detach().numpy(), torch.autograd.grad(value, logits, toward)[0].numpy()
+
+
+def direction(shape: tuple[int, ...]) -> np.ndarray:
+    """What a map of values is multiplied with before its gradient is taken; of one value, 1."""
+    count = int(np.prod(shape))
+    return (1 + np.arange(count) / 4).reshape(shape)
+
+
+def call(name: str, task: str, mode: str = "plain", **parameters: Any) -> Call:
+    """A batch whose last image is background alone. `mode` holds words: see `given`; "class_weight" of the loss."""
+    record = CATALOGUE[name]
+    words = "one_hot" if record.hard_targets and "soft" in mode else mode
+    batch = given(task, words, space=SPACE, seed=3)
+    logits, target = batch.logits, batch.target
+    inputs = given_inputs(record.inputs, logits)
+    if "annotated" in inputs:
+        target = unlabelled(target, logits)
+    arrays = (None if x is None else x.numpy() for x in (logits, target, batch.weight))
+    given_inputs_ = {key: np.array(x.numpy()) for key, x in inputs.items()}
+    return Call(name, *arrays, given_inputs_, _parameters(record, task, mode, batch.ignore_index) | parameters)
+
+
+def _parameters(record: Record, task: str, mode: str, ignore_index: int | None) -> dict[str, Any]:
+    known = {parameter.name: parameter for parameter in record.parameters}
+    found: dict[str, Any] = {"task": task, "ignore_index": ignore_index}
+    found |= {name: value for name, value in SHORT.items() if name in known}
+    if "class_weight" in mode and "class_weight" in known:
+        both = record.family == "pixel" and task != "multiclass"  # a weight for the background of each channel, too
+        found["class_weight"] = [0.5, 2.0] if both and task == "binary" else [1.0, 0.25, 2.0][: CHANNELS[task]]
+    return found
+
+
+def boxes(name: str, *, reduction: str = "mean") -> Call:
+    """Pairs of boxes that overlap, lie apart, or one in the other; one does not count."""
+    generator = np.random.default_rng(5)
+    low, size = generator.uniform(0, 6, (2, 6, 2)), generator.uniform(1, 5, (2, 6, 2))
+    pred, target = np.concatenate([low, low + size], axis=-1)
+    weight = np.array([1.0, 2.0, 0.0, 1.0, 0.5, 1.0])
+    parameters = {"reduction": reduction} | ({"image_size": (12.0, 10.0)} if name == "mpdiou" else {})
+    return Call(name, pred, target, weight, {}, parameters)
