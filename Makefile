@@ -6,7 +6,7 @@ CONSTRAINTS := requirements/constraints.txt
 OUT ?= runs/demo
 JOBS ?= 2
 
-.PHONY: demo test test-peers lint docs bench crackforest clean
+.PHONY: demo test test-frameworks test-peers lint docs bench bench-frameworks crackforest clean
 
 # The demo needs no tests' tools, the tests need everything: each is installed once, and again when its list changes.
 $(VENV)/.python:
@@ -42,6 +42,20 @@ test: lint
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 
+# NumPy, JAX, and Keras on TensorFlow, JAX and torch: one environment has them all.
+.venv-frameworks/.ready: pyproject.toml requirements/frameworks-constraints.txt
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
+	.venv-frameworks/bin/python -m pip install --quiet --constraint requirements/frameworks-constraints.txt \
+		--group frameworks --editable .
+	touch $@
+
+test-frameworks: .venv-frameworks/.ready
+	.venv-frameworks/bin/python -m pytest -n $(JOBS) tests/frameworks docs/frameworks.md src/lossmith/jax src/lossmith/keras
+	for backend in jax torch; do \
+		KERAS_BACKEND=$$backend .venv-frameworks/bin/python -m pytest -n $(JOBS) tests/frameworks/test_keras.py || exit 1; \
+	done
+
 # The benchmark against other libraries has an environment of its own: they need torchvision.
 .venv-bench/.ready: pyproject.toml benchmarks/constraints.txt
 	$(PYTHON) -m venv .venv-bench
@@ -57,6 +71,10 @@ test-peers: .venv-bench/.ready
 bench: .venv-bench/.ready
 	.venv-bench/bin/python benchmarks/run.py $(BENCH)
 
+# The same losses written by hand in JAX and TensorFlow, beside ours.
+bench-frameworks: .venv-frameworks/.ready
+	.venv-frameworks/bin/python benchmarks/frameworks.py $(BENCH)
+
 # The comparison of docs/crackforest.md; DATA is a folder of the CrackForest data set.
 DATA ?= crackforest
 crackforest: $(VENV)/.lab
@@ -64,4 +82,4 @@ crackforest: $(VENV)/.lab
 		--loss ce --loss "dice + ce" --seeds 3 --steps 450 --jobs $(JOBS) --out runs/crackforest
 
 clean:
-	rm -rf $(VENV) .venv-bench site
+	rm -rf $(VENV) .venv-bench .venv-frameworks site

@@ -49,7 +49,8 @@ def cldice(p, t, iterations, weight=None, smooth=0.0):
     return harmonic(a + smooth, A + smooth, b + smooth, B + smooth)
 
 
-def skeleton_recall(p, t, tube):
+def skeleton_recall(p, t, tube, weight=None, smooth=0.0):
+    w = np.ones(p.shape) if weight is None else weight
     line = skeletonize(t > 0) > 0
     for _ in range(tube):
         wide = line.copy()
@@ -62,7 +63,7 @@ def skeleton_recall(p, t, tube):
                         wide[tuple(other)] = True
         line = wide
     line &= t > 0
-    return 1 - p[line].sum() / line.sum()
+    return 1 - ((w * p)[line].sum() + smooth) / (w[line].sum() + smooth)
 
 
 def distances(mask):
@@ -74,8 +75,9 @@ def distances(mask):
     return out
 
 
-def cbdice(p, t, iterations):
+def cbdice(p, t, iterations, weight=None, smooth=0.0):
     """Shi 2024: weights Q, and their sums as the published code combines them."""
+    w = np.ones(p.shape) if weight is None else weight
     near, radius, inverse, lines = [], [], [], []
     for values, cut in ((t.astype(float), t > 0), (p, p > 0.5)):
         soft = skeleton(values, iterations)
@@ -87,6 +89,6 @@ def cbdice(p, t, iterations):
         inverse.append(np.where(line, 1 / np.where(line, r, 1) ** (t.ndim - 1), 0) * soft)
         lines.append(line)
     q_vl, q_vp, q_slvl, q_spvp, q_sl, q_sp = *near, *radius, *inverse
-    precision = (q_sp * q_vl).sum(), (np.where(q_slvl != 0, q_slvl, q_spvp) * q_sp).sum()
-    sensitivity = (q_sl * q_vp).sum(), (np.where(q_spvp != 0, q_spvp, q_slvl) * q_sl).sum()
-    return harmonic(*precision, *sensitivity)
+    precision = (w * q_sp * q_vl).sum(), (w * np.where(q_slvl != 0, q_slvl, q_spvp) * q_sp).sum()
+    sensitivity = (w * q_sl * q_vp).sum(), (w * np.where(q_spvp != 0, q_spvp, q_slvl) * q_sl).sum()
+    return harmonic(*(number + smooth for number in (*precision, *sensitivity)))

@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lossmith.cli import app
-from lossmith.core.catalogue import BOXES, CATALOGUE
+from lossmith.core.catalogue import BOXES, CATALOGUE, PRIORS
 
-RECORDS = {**CATALOGUE, **BOXES}
+RECORDS = {**CATALOGUE, **PRIORS, **BOXES}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,6 +28,8 @@ def test_list_as_json_is_an_array_of_records():
     assert {"name", "family", "parameters", "paper"} <= set(records[0])
     focal = next(record for record in records if record["name"] == "focal")
     assert focal["family"] == "pixel"
+    assert focal["frameworks"] == ["torch", "jax", "keras", "numpy"]
+    assert [record["name"] for record in records if record["frameworks"] == ["torch"]] == list(PRIORS)
     assert focal["parameters"][0] == {
         "name": "gamma", "default": 2.0, "legal": "in [0, inf)", "meaning": "focusing; 0 is cross-entropy",
     }  # fmt: skip

@@ -154,6 +154,22 @@ def test_inputs_reach_whoever_takes_them():
         loss(batch.logits, batch.target, imag=image)
     with pytest.raises(TypeError, match=r"^mumford_shah must be called with image=: "):
         loss(batch.logits, batch.target)
+    with pytest.raises(TypeError, match=r"^an input must be logits, target or weight; got 'image'$"):
+        (CE + DICE)(batch.logits, batch.target, image=image)
+
+
+@pytest.mark.parametrize(
+    "around", [lambda loss: loss, lambda loss: loss + CE, DeepSupervision, lambda loss: UncertaintyWeighted([loss, CE])]
+)
+def test_an_input_for_a_loss_inside_of_another_is_refused(around):
+    """The boundary loss takes maps; inside of a marginal loss, on other classes, it makes its own."""
+    batch, annotated = case("multiclass", 6, 6), torch.ones(2, 4, dtype=torch.bool)
+    loss = around(parse("marginal(loss=boundary)", "multiclass"))
+    scales = [batch.logits] * 2 if isinstance(loss, UncertaintyWeighted) else batch.logits
+    targets = [batch.target] * 2 if isinstance(loss, UncertaintyWeighted) else batch.target
+    loss(scales, targets, annotated=annotated)
+    with pytest.raises(TypeError, match=r"^an input must be one of \['annotated'\]; got 'distance'$"):
+        loss(scales, targets, annotated=annotated, distance=torch.zeros_like(batch.logits))
 
 
 # Schedules -----------------------------------------------------------------------------------------------------------

@@ -11,11 +11,14 @@ import pytest
 import lossmith
 
 ROOT = Path(lossmith.__file__).parent
-# data and torch are neighbours: neither needs the other.
+# data and the frameworks are neighbours: none needs another.
 MAY_IMPORT = {
     "errors": set(),
     "core": {"errors"},
     "torch": {"errors", "core"},
+    "numpy": {"errors", "core"},
+    "jax": {"errors", "core"},
+    "keras": {"errors", "core"},
     "check": {"errors", "core", "torch"},
     "data": {"errors", "core"},
     "lab": {"errors", "core", "torch", "data"},
@@ -64,7 +67,15 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["lossmith", "lossmith.core.catalogue", "lossmith.core.spec", "lossmith.cli", "lossmith.data", "lossmith.lab"],
+    [
+        "lossmith",
+        "lossmith.core.catalogue",
+        "lossmith.core.spec",
+        "lossmith.numpy",
+        "lossmith.cli",
+        "lossmith.data",
+        "lossmith.lab",
+    ],
 )
 def test_importing_loads_no_framework(module):
     assert loaded_by(f"import {module}") == set()
@@ -78,7 +89,9 @@ def test_a_heavy_import_would_be_seen():
     assert loaded_by("import matplotlib") == {"matplotlib"}
 
 
-@pytest.mark.parametrize("name", ["lossmith", "lossmith.torch", "lossmith.check", "lossmith.data", "lossmith.lab"])
+@pytest.mark.parametrize(
+    "name", ["lossmith", "lossmith.torch", "lossmith.numpy", "lossmith.check", "lossmith.data", "lossmith.lab"]
+)
 def test_all_is_what_is_defined(name):
     module = importlib.import_module(name)
     public = {
@@ -111,7 +124,9 @@ def test_functions_stay_small(path):
             assert length <= 55, f"{node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("name", ["lossmith.torch", "lossmith.check", "lossmith.data", "lossmith.lab"])
+@pytest.mark.parametrize(
+    "name", ["lossmith.torch", "lossmith.numpy", "lossmith.check", "lossmith.data", "lossmith.lab"]
+)
 def test_every_public_name_is_in_the_docs(name):
     pages = "".join(page.read_text() for page in (ROOT.parents[1] / "docs").glob("*.md"))
     assert [public for public in importlib.import_module(name).__all__ if f"`{public}`" not in pages] == []

@@ -139,8 +139,8 @@ def test_every_loss_obeys_every_law_in_blocks(name, task, law):
 def test_every_parameter_obeys_every_law(name, parameters, law):
     if any(law in GIVEN_UP.get((name, parameter), ()) for parameter in parameters):
         pytest.skip("given up by definition")
-    for task in CATALOGUE[name].tasks:
-        run(name, task, law, **parameters)
+    tasks = CATALOGUE[name].tasks  # in turn: the oracles take every variant with every task
+    run(name, tasks[list(LAWS).index(law) % len(tasks)], law, **parameters)
 
 
 def test_every_row_has_its_variants():

@@ -19,7 +19,6 @@ from lossmith.torch import (
     DiceLoss,
     FocalLoss,
     Loss,
-    LovaszSoftmaxLoss,
     SumLoss,
     TverskyLoss,
     WeightedCrossEntropyLoss,
@@ -205,9 +204,13 @@ def test_wrong_classes_are_refused(classes):
         DiceLoss("multiclass", classes=classes)(Z, T)
 
 
-def test_a_lovasz_loss_refuses_soft_targets():
-    with pytest.raises(ValueError, match=r"^target must be class indices or one-hot integers for a Lovasz loss; got "):
-        LovaszSoftmaxLoss("multiclass")(Z, Z + 1 / 3)
+@pytest.mark.parametrize("name", [name for name, record in CATALOGUE.items() if record.hard_targets])
+def test_soft_targets_are_refused_where_they_mean_nothing(name):
+    inputs = {"annotated": torch.ones(2, 3, dtype=torch.bool)} if "annotated" in CATALOGUE[name].inputs else {}
+    for size in (4, 300):  # as one, and in blocks
+        logits = torch.zeros(2, 3, size, size)
+        with pytest.raises(ValueError, match=f"^target must be class indices or one-hot integers for {name}; got "):
+            parse(name, CATALOGUE[name].tasks[-1])(logits, logits + 1 / 3, **inputs)
 
 
 def test_a_bad_label_is_seen_where_it_cannot_be_read():

@@ -275,6 +275,33 @@ def test_cross_entropy_of_easy_negatives_and_hard_positives():
     assert focal[1] / sum(focal) / share == pytest.approx(71, abs=0.5)
 
 
+def test_alpha_of_focal_trades_precision_for_recall():
+    """One number a pixel, foreground one in ten and 1.5 deviations higher, trained to the end with each alpha."""
+    target = torch.zeros(1, 2000, dtype=torch.long)
+    target[:, :200] = 1
+    feature = torch.randn(1, 2000, generator=torch.Generator().manual_seed(0)) + 1.5 * target
+    recalls, precisions = [], []
+    for alpha in (0.25, 0.5, 0.75, 0.9, 0.99):
+        loss, w = FocalLoss("binary", alpha=alpha), torch.zeros(2, requires_grad=True)
+        optimizer = torch.optim.LBFGS([w], max_iter=100)
+
+        def step(loss=loss, w=w, optimizer=optimizer):
+            optimizer.zero_grad()
+            value = loss(w[0] * feature + w[1], target)
+            value.backward()
+            return value
+
+        optimizer.step(step)
+        found = w[0] * feature + w[1] > 0
+        right = (found & (target == 1)).sum().item()
+        recalls.append(right / 200)
+        precisions.append(right / found.sum().item())
+    assert recalls == sorted(recalls)
+    assert precisions == sorted(precisions, reverse=True)
+    assert recalls[0] < 0.1
+    assert recalls[-1] > 0.95
+
+
 def three_shapes() -> torch.Tensor:
     """8 images with a rectangle (1), a disc (2) and an ellipse (3) each."""
     y, x = np.mgrid[:24, :24]
@@ -296,7 +323,7 @@ def confident(mask: torch.Tensor) -> torch.Tensor:
 
 def on_numpy(loss, logits: torch.Tensor, target: torch.Tensor) -> float:
     px = receive(numpy_namespace, logits.double().numpy(), target.numpy(), task="multiclass").open()
-    return float(evaluate(loss.record, px, **loss.arguments()))
+    return float(evaluate(loss.record, px, **loss.asked()[1]))
 
 
 def test_missing_annotations_cost_less_than_cross_entropy():

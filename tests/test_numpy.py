@@ -7,7 +7,7 @@ import pytest
 
 import lossmith.numpy
 from faces import TASKS, boxes, call
-from lossmith.core.catalogue import BOXES, CATALOGUE
+from lossmith.core.catalogue import BOXES, CATALOGUE, PRIORS
 from lossmith.numpy import dice, focal, giou, marginal, topk, wce
 from lossmith.numpy.information import entropy
 
@@ -79,6 +79,14 @@ def test_lists_and_small_floats_are_computed_in_float64():
     assert focal(logits, target, task="binary", reduction="none").dtype == np.float64
 
 
+def test_probabilities():
+    logits, target = np.array([[2.0, -1.0, 0.5]]), [[1, 0, 1]]
+    probs = 1 / (1 + np.exp(-logits))
+    for loss in (dice, focal):
+        expected = loss(logits, target, task="binary")
+        assert loss(probs, target, task="binary", from_logits=False) == pytest.approx(expected, rel=1e-12)
+
+
 def test_losses_of_losses_are_given_by_spec():
     logits, target = np.array([[0.0, 3.0, -1.0, 0.5]]), np.array([[1, 1, 0, 0]])
     assert topk(logits, target, task="binary", k=1.0, loss="focal(gamma=1)") == focal(
@@ -126,6 +134,8 @@ def test_bad_values_and_missing_arrays():
         marginal(np.zeros((1, 1, 1)), [[0]], task="binary")
     with pytest.raises(ValueError, match=r"^loss must be the spec of one loss; got 'ce \+ dice'$"):
         topk([[0.0]], [[1]], task="binary", loss="ce + dice")
+    with pytest.raises(ValueError, match=r"^ignore_index, from_logits and reduction of loss must be at their defaults"):
+        topk([[0.0]], [[1]], task="binary", loss="ce(ignore_index=255)")
     with pytest.raises(ValueError, match=r"^loss must be a pixel loss that does not choose pixels itself; got dice$"):
         topk([[0.0]], [[1]], task="binary", loss="dice")
 
@@ -138,6 +148,17 @@ def test_a_function_says_what_it_takes(name):
     assert [p.name for p in record.parameters if p.name not in known] == (["process_group"] if record.tasks else [])
     assert all(f"    {parameter}: " in function.__doc__ for parameter in known)
     assert record.formula in function.__doc__
+
+
+def test_what_is_of_torch_alone_says_so():
+    for prior in PRIORS.values():
+        for name in (prior.name, prior.cls):
+            with pytest.raises(NotImplementedError) as caught:
+                getattr(lossmith.numpy, name)
+            expected = f"lossmith.numpy has no {name}: it is fitted to masks before use, and on PyTorch alone"
+            assert str(caught.value) == expected
+    with pytest.raises(AttributeError):
+        _ = lossmith.numpy.dise
 
 
 def test_measures_of_information():

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 import oracle_partial
-from lossmith.core.door import receive
-from lossmith.core.evaluate import evaluate
+from lossmith.core.face import choose, segmentation_loss
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.core.namespaces.standard import Standard
 from lossmith.torch import CrossEntropyLoss, DiceLoss, ExclusionLoss, MarginalLoss, parse
@@ -20,7 +19,6 @@ from lossmith.torch.partial import MARGINALS
 from oracle import ORACLES, Batch
 from paths import IGNORE, Given, given
 from test_distributed import meet, spawned
-from test_strict import arguments
 
 TENTHS = torch.tensor([[[0.4], [0.3], [0.2], [0.1]]], dtype=torch.float64)  # one pixel, four classes
 SETS = torch.tensor([[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 1, 0], [1, 0, 0, 0]], dtype=torch.bool)
@@ -176,11 +174,10 @@ def test_exclusion(path, form):
 def test_numpy_and_strict_arrays_give_the_same(spec):
     found = batch("weight")
     loss = MarginalLoss(loss=spec)
+    chosen = choose(loss.record, "multiclass", loss.atom.arguments)
     for xp in (numpy_namespace, Standard(array_api_strict)):
-        arrays = [xp.asarray(x.numpy()) for x in (found.logits, found.target, found.weight, SETS)]
-        px = receive(xp, *arrays[:3], task="multiclass", inputs={"annotated": arrays[3]}).open()
-        inner = arguments(loss.loss, xp) | {"reduction": "mean"}
-        got = float(evaluate(loss.evaluated, px, **inner))
+        *arrays, annotated = (xp.asarray(x.numpy()) for x in (found.logits, found.target, found.weight, SETS))
+        got = float(segmentation_loss(xp, chosen, *arrays, {"annotated": annotated}))
         assert got == pytest.approx(marginal(spec, found).item(), rel=1e-12)
 
 
@@ -342,7 +339,7 @@ def test_such_a_label_makes_the_loss_nan_where_it_cannot_be_read():
         (
             lambda: ExclusionLoss()(torch.zeros(1, 4, 2), torch.full((1, 4, 2), 0.25), annotated=of(1)),
             ValueError,
-            "target must be class indices or one-hot integers for an exclusion loss; got 'a floating dtype'",
+            "target must be class indices or one-hot integers for exclusion; got 'a floating dtype'",
         ),
         (lambda: MarginalLoss()(torch.zeros(1, 4, 2), torch.zeros(1, 2).long()), TypeError, "marginal must be called"),
         (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lossmith.torch import AutoEncoderShapePrior, DiceLoss, PCAShapePrior, SumLoss
+from lossmith.torch import AutoEncoderShapePrior, DiceLoss, PCAShapePrior, SumLoss, parse
 
 IGNORE = 255
 
@@ -88,6 +88,18 @@ def test_saved_and_loaded_it_is_the_same(name, priors, masks, tmp_path):
     assert type(prior).load(tmp_path / "prior.safetensors")(logits, masks).item() == prior(logits, masks).item()
 
 
+def test_an_encoder_of_ones_own(masks, tmp_path):
+    """The sum of each map: the discs' areas."""
+    maps = certain(masks).softmax(1)
+    codes = maps.flatten(2).sum(2)
+    encoder = torch.nn.Sequential(torch.nn.AvgPool2d(18, divisor_override=1), torch.nn.Flatten())
+    prior = AutoEncoderShapePrior("multiclass", mean=maps.mean(0), deviation=codes.std(0), encoder=encoder)
+    expected = (((codes[:1] - codes[1:2]) / codes.std(0)) ** 2).mean().item()
+    assert prior(certain(masks[:1]), masks[1:2]).item() == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match=r"^encoder of a prior that is saved must be that of `fit`; got 'Sequential'$"):
+        prior.save(tmp_path / "prior.safetensors")
+
+
 def test_a_file_of_another_prior_is_refused(priors, tmp_path):
     priors["pca"].save(tmp_path / "prior.safetensors")
     with pytest.raises(ValueError, match=r"^path must be a file that AutoEncoderShapePrior.save wrote; got "):
@@ -156,3 +168,59 @@ def test_bad_input_is_refused(priors, masks):
         PCAShapePrior.fit(masks, "multiclass", components=40)
     with pytest.raises(ValueError, match=r"^weight must be None in a sum with PCAShapePrior; got \(1, 18, 18\)$"):
         (DiceLoss("multiclass") + priors["pca"])(torch.zeros(1, 3, 18, 18), masks[:1], torch.ones(1, 18, 18))
+
+
+@pytest.mark.parametrize(("name", "spec_name"), [("pca", "shape_pca"), ("ae", "shape_ae")])
+def test_a_spec_names_a_saved_prior(name, spec_name, priors, masks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    priors[name].save("prior.safetensors")
+    loss = parse(f"dice + 0.1*{spec_name}(path='prior.safetensors')", "multiclass")
+    assert loss.spec == f"dice + 0.1*{spec_name}(path='prior.safetensors')"
+    logits = torch.randn(4, 3, 18, 18, generator=torch.Generator().manual_seed(1))
+    expected = DiceLoss("multiclass")(logits, masks[:4]) + 0.1 * priors[name](logits, masks[:4])
+    torch.testing.assert_close(loss(logits, masks[:4]), expected)
+    assert list(loss.terms) == ["dice", f"0.1*{spec_name}(path='prior.safetensors')"]
+
+
+def test_the_ignored_label_of_a_spec_goes_before_that_of_the_file(priors, masks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    priors["pca"].save("prior.safetensors")
+    loss = parse("dice + shape_pca(path='prior.safetensors')", "multiclass", ignore_index=IGNORE)
+    inside = f"ignore_index={IGNORE}"
+    assert loss.spec == f"dice({inside}) + shape_pca(path='prior.safetensors', {inside})"
+    assert parse(loss.spec, "multiclass").spec == loss.spec
+    target = masks[:4].clone()
+    target[:, 4:9, 3:7] = IGNORE
+    assert loss(certain(masks[:4]), target).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "error", "message"),
+    [
+        ("shape_pca", {}, TypeError, "path of shape_pca must be the name of a file; got None"),
+        ("shape_pca(pth='p.st')", {}, ValueError, "shape_pca has no parameter pth; did you mean path?"),
+        ("shape_pca(path='p.st', ignore_index=0.5)", {}, TypeError, "ignore_index must be None or a whole number; got 0.5"),
+        ("shape_ae(path='p.st')", {}, ValueError, "path must be a file that AutoEncoderShapePrior.save wrote; got 'p.st'"),
+        ("shape_pca(path='text')", {}, ValueError, "path must be a file that PCAShapePrior.save wrote; got 'text'"),
+        ("shape_pca(path='p.st')", {"from_logits": False}, ValueError, "from_logits with shape_pca must be True; got False"),
+        ("shape_pca(path='p.st')", {"reduction": "none"}, ValueError, "reduction with shape_pca must be 'mean'; got 'none'"),
+        ("shape_pca(path='p.st')", {"process_group": "world"}, ValueError, "process_group with shape_pca must be None; got 'world'"),
+        ("shape_pka(path='p.st')", {}, ValueError, "there is no loss 'shape_pka'; did you mean shape_pca?"),
+    ],
+)  # fmt: skip
+def test_a_wrong_spec_of_a_prior_is_refused(spec, options, error, message, priors, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    priors["pca"].save("p.st")
+    (tmp_path / "text").write_text("no tensors")
+    with pytest.raises(error) as caught:
+        parse(spec, "multiclass", **options)
+    assert str(caught.value) == message
+
+
+def test_a_prior_of_another_task_is_refused(priors, tmp_path):
+    path = str(tmp_path / "prior.safetensors")
+    priors["pca"].save(path)
+    with pytest.raises(
+        ValueError, match=r"^task of the prior in .*prior.safetensors must be 'binary'; got 'multiclass'$"
+    ):
+        parse(f"shape_pca(path={path!r})", "binary")

@@ -18,6 +18,7 @@ from lossmith.torch import DiceLoss, SumLoss, parse
         ),
         ("my.module:MyLoss(width=3)", (Term(1.0, Atom("my.module:MyLoss", {"width": 3})),)),
         ("2*a:B + ce", (Term(2.0, Atom("a:B")), Term(1.0, Atom("ce")))),
+        ("a:B + c:D(path='e:F/_g', n=1)", (Term(1.0, Atom("a:B")), Term(1.0, Atom("c:D", {"path": "e:F/_g", "n": 1})))),
         ("  dice(classes=[1, 2])", (Term(1.0, Atom("dice", {"classes": [1, 2]})),)),
     ],
 )

@@ -44,6 +44,18 @@ def test_a_binary_image_by_loops(loss, space):
 
 
 @pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize(
+    ("loss", "option"), [("cldice", "iterations"), ("skeleton_recall", "tube"), ("cbdice", "iterations")]
+)
+def test_weights_and_smoothing_by_loops(loss, option, space):
+    p, t = thin(space, 2)
+    weight = np.random.default_rng(3).choice([0.5, 1.0, 2.0], size=space)
+    expected = getattr(oracle, loss)(p, t, 2, weight, 0.5)
+    module = parse(f"{loss}({option}=2, smooth=0.5)", "binary", from_logits=False)
+    assert module(*tensors(p, t), torch.from_numpy(weight)[None]).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("space", SPACES)
 def test_weights_and_ignored_pixels_by_loops(space):
     p, t = thin(space, 1)
     weight = np.random.default_rng(2).integers(0, 3, space).astype(float)
@@ -85,6 +97,32 @@ def test_a_gap_costs_its_length_and_a_rim_nothing():
     broken = thinner.clone()
     broken[..., 3:5] = 0
     assert loss(broken, bar).item() == pytest.approx(1 - 2 * 0.75 / 1.75, rel=1e-6)  # sensitivity 6/8
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        # A line of four pixels is its own skeleton, three of them are found: precision 1, sensitivity 3/4.
+        ("cldice(iterations=1)", 1 - 2 * 0.75 / 1.75),
+        ("skeleton_recall(tube=0)", 1 / 4),
+        # All radii are 1, so the weights are, too.
+        ("cbdice(iterations=1)", 1 - 2 * 0.75 / 1.75),
+    ],
+)
+def test_numbers(spec, expected):
+    line = torch.tensor([[[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]])
+    p = torch.tensor([[[0.0, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]])
+    assert parse(spec, "binary", from_logits=False)(p, line).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_centre_line_boundary_dice_has_no_gradient_where_nothing_is_predicted():
+    """Nothing is above 1/2: there is no radius to weigh by, and the loss is at its greatest."""
+    line = torch.tensor([[[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]])
+    logits = torch.linspace(-3, -1, 12).view(1, 1, 3, 4).requires_grad_()
+    value = CbDiceLoss("binary")(logits, line)
+    value.backward()
+    assert value.item() == pytest.approx(1)
+    assert (logits.grad == 0).all()
 
 
 def test_a_mask_that_is_too_thick_for_the_iterations_has_no_skeleton():
@@ -145,7 +183,7 @@ def test_numpy_gives_the_value_of_torch(loss):
 
             namespace = Standard(array_api_strict)
         px = receive(namespace, make(batch.logits.numpy()), make(batch.target.numpy()), task="multiclass").open()
-        value = evaluate(module.record, px, **module.arguments())
+        value = evaluate(module.record, px, **module.asked()[1])
         assert float(value) == pytest.approx(module(batch.logits, batch.target).item(), rel=1e-10)
 
 

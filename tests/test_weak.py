@@ -164,7 +164,7 @@ def test_a_definition_gives_the_value_of_torch(variant, task):
             px = receive(xp, *arrays, **options, inputs=inputs).open()
             arguments = {
                 name: xp.asarray(value.numpy()) if torch.is_tensor(value) else value
-                for name, value in loss.arguments().items()
+                for name, value in loss.asked()[1].items()
             }
             got = np.asarray(evaluate(loss.record, px, **arguments))
             np.testing.assert_allclose(got, run(variant, scene, mode)[0], rtol=1e-12, atol=1e-14)

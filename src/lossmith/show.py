@@ -1,14 +1,13 @@
 """The catalogue as text: what `lossmith list` and `lossmith show` print."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from lossmith.core.catalogue import BOXES, CATALOGUE, Record, find
+from lossmith.core.catalogue import BOXES, CATALOGUE, FRAMEWORKS, PRIORS, Prior, Record, find, frameworks_of
 
-FRAMEWORKS = ("torch",)
-RECORDS = {**CATALOGUE, **BOXES}
+RECORDS: Mapping[str, Record | Prior] = {**CATALOGUE, **PRIORS, **BOXES}
 
 
-def as_dict(record: Record) -> dict[str, object]:
+def as_dict(record: Record | Prior) -> dict[str, object]:
     """A record as plain data, for JSON."""
     return {
         "name": record.name,
@@ -21,7 +20,7 @@ def as_dict(record: Record) -> dict[str, object]:
             for p in record.parameters
         ],
         "tasks": list(record.tasks),
-        "frameworks": list(FRAMEWORKS),
+        "frameworks": list(frameworks_of(record)),
         "range": str(record.range).removeprefix("in "),
         "paper": record.paper,
         "when": record.when,
@@ -38,16 +37,19 @@ def table() -> str:
     lines: list[str] = []
     for family in dict.fromkeys(record.family for record in RECORDS.values()):
         records = [record for record in RECORDS.values() if record.family == family]
-        lines += ["", f"{family} losses", *_columns((record.name, record.cls, record.summary) for record in records)]
+        some = frameworks_of(records[0])
+        title = f"{family} losses" + ("" if some == FRAMEWORKS else f", for {' and '.join(some)} alone")
+        lines += ["", title, *_columns((record.name, record.cls, record.summary) for record in records)]
     return "\n".join(lines[1:])
 
 
 def page(name: str) -> str:
     """Everything about one loss."""
-    record = find(name)
+    record = PRIORS.get(name) or find(name)
     facts = (
         ("formula", record.formula),
         ("class", f"lossmith.torch.{record.cls}"),
+        ("frameworks", ", ".join(frameworks_of(record))),
         *([("tasks", ", ".join(record.tasks))] if record.tasks else []),
         ("range", str(record.range).removeprefix("in ")),
         ("use it", record.when),

@@ -125,6 +125,15 @@ def test_a_value_outside_of_a_trace_is_looked_at():
         dice(LOGITS, TARGET, -jnp.ones((1, 2)), task="multiclass")
 
 
+def test_a_bad_value_is_seen_under_grad():
+    with pytest.raises(ValueError, match=r"^target must be class indices from 0 to 1; got 2"):
+        jax.grad(partial(dice, task="multiclass"))(LOGITS, TARGET + 1)
+
+
+def test_a_loss_of_nan_logits_is_nan():
+    assert np.isnan(dice(LOGITS * jnp.nan, TARGET, task="multiclass"))
+
+
 def test_a_bad_value_in_a_trace_makes_the_loss_nan():
     loss = jax.jit(partial(dice, task="multiclass"))
     assert np.isfinite(loss(LOGITS, TARGET))

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import isqrt
 from typing import Any, cast
 
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from lossmith.check.cases import given_inputs, unlabelled
 from lossmith.core.catalogue import Record
 from lossmith.core.parameters import Interval
-from lossmith.core.pixels import TASKS
-from lossmith.errors import must
+from lossmith.core.pixels import check_task
 from lossmith.torch.loss import Loss
 
 LossFunction = Callable[..., Tensor]
@@ -48,18 +47,8 @@ class Facts:
     @classmethod
     def of(cls, record: Record, parameters: Mapping[str, Any]) -> "Facts":
         """The facts of a catalogue loss; the range is that of the index, not of its logarithm."""
-        interval = None if parameters.get("log") else record.range
-        return cls(
-            interval,
-            record.zero_at_truth,
-            record.own_weights,
-            record.hard_targets,
-            record.neighbours,
-            record.supervised,
-            record.least_at_truth,
-            record.calibrates,
-            record.axes,
-        )
+        facts = cls(**{field.name: getattr(record, field.name) for field in fields(cls)})
+        return replace(facts, range=None) if parameters.get("log") else facts
 
 
 class Fed(nn.Module):
@@ -109,8 +98,7 @@ class Subject:
     """
 
     def __init__(self, loss: type | LossFunction, /, task: str, facts: Facts | None = None, **fixed: Any) -> None:
-        if task not in TASKS:
-            raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+        check_task(task)
         if fixed and not isinstance(loss, type):
             raise TypeError(f"an instance takes no parameters; got {', '.join(fixed)}; give the class")
         self.loss = loss
@@ -127,7 +115,7 @@ class Subject:
         loss = self.loss(self.task, **self.fixed) if self.own else self.loss
         if not isinstance(loss, Loss):
             return Facts.of(self.record, self.fixed)
-        return Facts.of(loss.evaluated, loss.arguments())
+        return Facts.of(*loss.asked())
 
     def build(self, **options: Any) -> LossFunction:
         """The loss with these options; `Skipped` where it has no such option."""

@@ -82,7 +82,7 @@ def boundary_terms(px: Pixels, *, phi: Array | None = None) -> Mapping[str, Arra
 @takes(lambda **_: ["D"])
 def boundary(S: Sums, **_: object) -> Array:
     """D / N, the mean of phi p."""
-    return divide(S.xp, S.D, S.N + S.xp.zeros_like(S.D))
+    return S.mean(S.D)
 
 
 def hausdorff_fields(
@@ -115,5 +115,5 @@ def hausdorff_terms(
 @takes(lambda **_: ["H"])
 def hausdorff(S: Sums, *, log: bool = False, **_: object) -> Array:
     """H / N; log: log(1 + H / N)."""
-    value = divide(S.xp, S.H, S.N + S.xp.zeros_like(S.H))
+    value = S.mean(S.H)
     return S.xp.log1p(value) if log else value

@@ -9,6 +9,7 @@ from functools import reduce, wraps
 from operator import mul
 from typing import Concatenate, NamedTuple, ParamSpec
 
+from lossmith.core.flaws import any_of, flagged, found
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.reduce import times_of
 from lossmith.core.stable import divide
@@ -149,7 +150,7 @@ def box_loss(
     if weight is not None:
         weight = xp.astype(weight, pred)
         wrong = xp.any(~(weight >= 0) | (weight == math.inf))
-        flaws.append(_found(xp, wrong, "weight must be finite and >= 0 everywhere; got other values"))
+        flaws.append(found(xp, wrong, "weight must be finite and >= 0 everywhere; got other values"))
         ignored = weight == 0
         zero, one = xp.zeros_like(low), xp.ones_like(low)
         low, target_low = xp.where(ignored, zero, low), xp.where(ignored, zero, target_low)
@@ -162,11 +163,8 @@ def box_loss(
         pair = pair._replace(careful=False)
     else:
         inverted = xp.any(pair.target_size < 0)
-        flaws.append(_found(xp, inverted, "target must hold boxes with x1 <= x2 on every axis; got inverted boxes"))
-    value = _reduce(xp, definition(pair, **parameters), weight, reduction)
-    for flaw in flaws:
-        value = value if flaw is None else xp.where(flaw, xp.zeros_like(value) + math.nan, value)
-    return value
+        flaws.append(found(xp, inverted, "target must hold boxes with x1 <= x2 on every axis; got inverted boxes"))
+    return flagged(xp, any_of(xp, flaws), _reduce(xp, definition(pair, **parameters), weight, reduction))
 
 
 def _check(xp: Namespace, pred: Array, target: Array, weight: Array | None, axes: Sequence[int]) -> None:
@@ -182,14 +180,6 @@ def _check(xp: Namespace, pred: Array, target: Array, weight: Array | None, axes
         raise TypeError(must("target", "of an integer or floating dtype", str(target.dtype)))
     if weight is not None and xp.kind(weight) == "other":
         raise TypeError(must("weight", "of an integer, bool or floating dtype", str(weight.dtype)))
-
-
-def _found(xp: Namespace, flaw: Array, message: str) -> Array | None:
-    """Raise where the flag can be read and is up; the flag itself where it cannot; None where all is well."""
-    seen = xp.read(flaw)
-    if seen:
-        raise ValueError(message)
-    return flaw if seen is None else None
 
 
 def _reduce(xp: Namespace, loss: Array, weight: Array | None, reduction: str) -> Array:

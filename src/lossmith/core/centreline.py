@@ -1,14 +1,17 @@
 """Topology losses with maps made beforehand: recall on a tube round the target's skeleton, skeletons with radii."""
 
+from lossmith.core.boundary import signed_distance
 from lossmith.core.namespaces import Array
+from lossmith.core.pixel import foreground
 from lossmith.core.pixels import Pixels
 from lossmith.core.region import Sums, takes
 from lossmith.core.stable import divide
 from lossmith.core.topology import (
+    OVERLAPS,
     Piece,
     View,
     check_space,
-    harmonic_mean,
+    cldice,
     skeleton_of,
     soft_skeleton,
     sums_of_pieces,
@@ -22,13 +25,9 @@ def target_tube(px: Pixels, *, tube: int = 2, **_: object) -> dict[str, object]:
     """Where the tube round the skeleton of the foreground is; of multilabel targets, of each channel."""
     check_space(px)
     xp = px.xp
-    masks = px.map(_foreground)
+    masks = px.map(lambda block: foreground(block) > 0)
     found = xp.tube(px.grid(masks), len(px.space), tube)
     return {"tube": xp.reshape(found, masks.shape)}
-
-
-def _foreground(px: Pixels) -> Array:
-    return px.xp.expand_dims(px.labels > 0, axis=1) if px.labels is not None else px.target > 0
 
 
 def tube_recall(px: Pixels, *, tube: Array) -> dict[str, Array]:
@@ -66,9 +65,7 @@ def _sure_skeleton(px: Pixels, iterations: int) -> Array:
 def _near(px: Pixels, mask: Array, line: Array) -> Array:
     """Distance to the border inside of a mask; everywhere 1 where it has none."""
     xp = px.xp
-    valid = px.grid(px.count() + xp.zeros_like(xp.astype(mask, px.like))) > 0 if px.weighted else None
-    signed = xp.signed_distance(px.grid(mask), valid, (1.0,) * len(px.space), 1.0, px.like)
-    distance = xp.relu(-xp.reshape(signed, mask.shape))
+    distance = xp.relu(-signed_distance(px, mask, None))
     widest = xp.maximum(xp.amax(xp.where(line, distance, xp.zeros_like(distance)), axis=2, keepdims=True), 1.0)
     return xp.stop_gradient(xp.minimum(distance / widest, xp.ones_like(distance)))
 
@@ -89,7 +86,7 @@ def weighed_overlap(
         either_p, either_t = xp.where(r_t > 0, r_t, r_p), xp.where(r_p > 0, r_p, r_t)
         return [thin_p * d_t, thin_p * either_p, thin_t * d_p * p, thin_t * either_t]
 
-    return dict(zip(NAMES, sums_of_pieces(px, iterations, terms), strict=True))
+    return dict(zip(OVERLAPS, sums_of_pieces(px, iterations, terms), strict=True))
 
 
 def _inverse(px: Pixels, radius: Array, on: Array, power: int) -> Array:
@@ -99,11 +96,7 @@ def _inverse(px: Pixels, radius: Array, on: Array, power: int) -> Array:
     return xp.where(inside, 1.0 / xp.where(inside, radius, xp.ones_like(radius)) ** power, xp.zeros_like(radius))
 
 
-NAMES = ("inside T", "skeleton P", "inside P", "skeleton T")
-
-
-@takes(lambda **_: NAMES)
+@takes(lambda **_: OVERLAPS)
 def cbdice(S: Sums, *, smooth: float = 0.0, **_: object) -> Array:
-    """1 - 2 precision sensitivity / (precision + sensitivity), with radii (Shi 2024, Eqs. 6-9)."""
-    known = [S.known[name] + smooth if smooth else S.known[name] for name in NAMES]
-    return 1.0 - harmonic_mean(S.xp, *known)
+    """As `cldice`, with radii (Shi 2024, Eqs. 6-9)."""
+    return cldice(S, smooth=smooth)

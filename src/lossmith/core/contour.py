@@ -8,7 +8,7 @@ from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels
 from lossmith.core.region import Sums, jaccard, takes
 from lossmith.core.stable import divide
-from lossmith.core.window import cross_sum, squared_slope, window_max, window_min, window_sum
+from lossmith.core.window import cross_sum, differences, window_max, window_min, window_sum
 
 SLOPE_FLOOR = 1e-8  # the published constant under the root of the contour's length
 
@@ -45,10 +45,12 @@ def boundary_dou(S: Sums, *, limit: float = 0.8, **_: object) -> Array:
 def contour_terms(px: Pixels, **_: object) -> Mapping[str, Array]:
     """E = sum w |grad p|, the length of the contours; R = sum w (p (1 - t)^2 + (1 - p) t^2), what they enclose."""
     xp, p, t = px.xp, px.probs, px.target
-    valid = None if px.weight is None else px.grid(xp.astype(px.weight > 0, px.like))
-    slope = xp.reshape(squared_slope(xp, px.grid(p), valid), p.shape)
+    valid = None if px.weight is None else px.grid(px.valid())
+    squared = xp.zeros_like(px.grid(p))
+    for step in differences(xp, px.grid(p), valid):
+        squared = squared + step**2
     return {
-        "E": px.sum(xp.sqrt(slope + SLOPE_FLOOR) - math.sqrt(SLOPE_FLOOR)),
+        "E": px.sum(xp.reshape(xp.sqrt(squared + SLOPE_FLOOR) - math.sqrt(SLOPE_FLOOR), p.shape)),
         "R": px.sum(p * (1.0 - t) ** 2 + (1.0 - p) * t**2),
     }
 
@@ -56,7 +58,7 @@ def contour_terms(px: Pixels, **_: object) -> Mapping[str, Array]:
 @takes(lambda **_: ["E", "R"])
 def active_contour(S: Sums, *, region: float = 1.0, **_: object) -> Array:
     """(E + region R) / N."""
-    return divide(S.xp, S.E + region * S.R, S.N + S.xp.zeros_like(S.E))
+    return S.mean(S.E + region * S.R)
 
 
 def surface_terms(px: Pixels, *, tolerance: int = 2, **_: object) -> Mapping[str, Array]:

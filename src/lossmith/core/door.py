@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
 
+from lossmith.core.flaws import any_of, found
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
-from lossmith.core.pixels import TASKS, Pixels
+from lossmith.core.pixels import Pixels, check_task
 from lossmith.errors import must
 
 SOFT_SUM_TOLERANCE = 1e-2  # half-precision soft targets sum to 1 no better than this
@@ -138,7 +139,7 @@ class Batch:
         flaws = [self.label_flaw(values)]
         if self.weight is not None:
             message = "weight must be finite and >= 0 everywhere; got other values"
-            flaws.append(_found(xp, xp.outside(self.weight, 0, sys.float_info.max), message))
+            flaws.append(found(xp, xp.outside(self.weight, 0, sys.float_info.max), message))
         if self.task == "multiclass" and not self.indices:
             flaws.append(_sum_flaw(xp, xp.astype(values, scores), valid, "target"))
         if not self.from_logits:
@@ -204,8 +205,7 @@ def receive(
 def _layout(logits: Array, task: str) -> tuple[tuple[int, ...], int]:
     """The spatial shape and the number of channels of the logits."""
     shape = tuple(logits.shape)
-    if task not in TASKS:
-        raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+    check_task(task)
     if task == "binary":
         if len(shape) < 1:
             raise ValueError(must("logits", "of shape (N, 1, *space) or (N, *space)", shape))
@@ -237,23 +237,9 @@ def _same(one: Sequence[int], other: Sequence[int]) -> bool:
     return len(one) == len(other) and tuple(one) == tuple(other)
 
 
-def any_of(xp: Namespace, flaws: Sequence[Array | None]) -> Array | None:
-    """One flag for those that could not be read, or None."""
-    unread = [flaw for flaw in flaws if flaw is not None]
-    return xp.any(xp.stack(unread)) if unread else None
-
-
-def _found(xp: Namespace, flaw: bool | Array, message: str) -> Array | None:
-    """Raise where the flag can be read and is up; the flag itself where it cannot; None where all is well."""
-    seen = flaw if isinstance(flaw, bool) else xp.read(flaw)
-    if seen:
-        raise ValueError(message)
-    return flaw if seen is None else None
-
-
 def _probability_flaw(xp: Namespace, p: Array, task: str) -> Array | None:
     message = "logits must hold probabilities in [0, 1] when from_logits=False; got values outside"
-    flaw = _found(xp, xp.any((p < 0) | (p > 1)), message)
+    flaw = found(xp, xp.any((p < 0) | (p > 1)), message)
     return any_of(xp, [flaw, _sum_flaw(xp, p, None, "logits")]) if task == "multiclass" else flaw
 
 
@@ -261,4 +247,4 @@ def _sum_flaw(xp: Namespace, p: Array, valid: Array | None, name: str) -> Array 
     off = xp.abs(xp.sum(p, axis=1, keepdims=True) - 1.0) > SOFT_SUM_TOLERANCE
     if valid is not None:
         off = off & valid
-    return _found(xp, xp.any(off), f"{name} must hold probabilities that sum to 1 over the classes; got other sums")
+    return found(xp, xp.any(off), f"{name} must hold probabilities that sum to 1 over the classes; got other sums")

@@ -17,6 +17,7 @@ from lossmith.core.namespaces import Array
 from lossmith.core.pixels import STATISTICS, Pixels
 from lossmith.core.reduce import add_pixels, reduce_pixels
 from lossmith.core.region import names_of, region_loss
+from lossmith.errors import must
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Part:
 
 def prepare(record: Record, whole: Pixels, *, reduction: str = "mean", **parameters: Any) -> Part:
     """The loss, ready to look at blocks of the batch."""
+    if record.hard_targets and whole.soft:
+        raise ValueError(must("target", f"class indices or one-hot integers for {record.name}", "a floating dtype"))
     if not record.of_sums:
         names = () if record.statistics is None else record.statistics(whole, reduction, **parameters)
         prepared = parameters if record.prepare is None else record.prepare(whole, **parameters)

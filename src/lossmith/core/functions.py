@@ -4,11 +4,12 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lossmith.core import information as measures
 from lossmith.core.catalogue import BOXES, CATALOGUE
-from lossmith.core.face import boxes_loss, choose, parameters_of, segmentation_loss
+from lossmith.core.face import Chosen, boxes_loss, choose, parameters_of, segmentation_loss
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.records.record import Record
@@ -29,6 +30,10 @@ class Face:
     take: Callable[[Any], Array]
     give: Callable[[Array], Any]
 
+    def value(self, chosen: Chosen, axis: int, *arrays: Any) -> Array:
+        """The loss of arrays of the framework."""
+        return loss_of(self.xp, chosen, axis)(*arrays)
+
     def losses(self, module: str) -> dict[str, Function]:
         """The losses of the catalogue by name, for `module`."""
         made = {name: self._segmentation(record) for name, record in CATALOGUE.items()}
@@ -42,7 +47,7 @@ class Face:
             inputs = {name: self.take(named.pop(name)) for name in record.inputs if name in named}
             chosen = choose(record, task, named)
             arrays = (self.take(logits), self.take(target), self.take(weight))
-            return self.give(segmentation_loss(self.xp, chosen, *arrays, inputs, axis=axis))
+            return self.give(self.value(chosen, axis, *arrays, inputs))
 
         arguments = [
             _argument("logits"),
@@ -65,7 +70,7 @@ class Face:
     def _boxes(self, record: Record) -> Function:
         def loss(pred: Any, target: Any, weight: Any = None, **parameters: Any) -> Any:
             chosen = choose(record, None, parameters)
-            return self.give(boxes_loss(self.xp, chosen, self.take(pred), self.take(target), self.take(weight)))
+            return self.give(self.value(chosen, 1, self.take(pred), self.take(target), self.take(weight)))
 
         solid = " or (*n, 6), of three axes" if 3 in record.axes else ""
         said = {
@@ -91,6 +96,13 @@ class Face:
         function.__doc__ = f"{measure.__doc__} Distributions are along the last axis; base 2 counts in bits."
         function.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
         return function
+
+
+def loss_of(xp: Namespace, chosen: Chosen, axis: int) -> Function:
+    """A function of arrays: of a batch of images, or of boxes."""
+    if chosen.task is None:
+        return partial(boxes_loss, xp, chosen)
+    return partial(segmentation_loss, xp, chosen, axis=axis)
 
 
 def _argument(name: str, default: object = inspect.Parameter.empty, *, by_name: bool = False) -> inspect.Parameter:

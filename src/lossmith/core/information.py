@@ -5,6 +5,7 @@
 
 import math
 
+from lossmith.core.flaws import any_of, flagged, found
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.parameters import Interval
 from lossmith.errors import must
@@ -54,15 +55,14 @@ def _divergence(xp: Namespace, p: Array, q: Array) -> Array:
 
 def _answer(xp: Namespace, nats: Array, base: float, flaw: Array | None) -> Array:
     """In units of `base`; NaN where bad input was found that could not be looked at."""
-    value = nats / math.log(base)
-    return value if flaw is None else xp.where(flaw, xp.constant(float("nan"), value), value)
+    return flagged(xp, flaw, nats / math.log(base))
 
 
 def _received(xp: Namespace, base: float, **distributions: Array) -> tuple[list[Array], Array | None]:
     """The distributions, of float32 at least, after a look at their shapes and values."""
     BASE.check("base", base)
     shapes = [tuple(x.shape) for x in distributions.values()]
-    flaws, found = [], []
+    flaws, wide = [], []
     for name, x in distributions.items():
         if xp.kind(x) != "real":
             raise TypeError(must(name, "floating point", str(x.dtype)))
@@ -70,13 +70,10 @@ def _received(xp: Namespace, base: float, **distributions: Array) -> tuple[list[
             raise ValueError(must(name, f"of the shape of p, {shapes[0]}", tuple(x.shape)))
         if not x.shape or x.shape[-1] == 0:
             raise ValueError(must(name, "of at least one probability along its last axis", tuple(x.shape)))
-        wide = xp.wide(x)
-        tolerance = TOLERANCE if wide.dtype == x.dtype else HALF_TOLERANCE
-        sums = xp.sum(wide, axis=-1)
-        flaw = xp.any(~(wide >= 0)) | xp.any(~(xp.abs(sums - 1.0) <= tolerance))
-        seen = xp.read(flaw)
-        if seen:
-            raise ValueError(f"{name} must be probabilities >= 0 that sum to 1 along the last axis; got others")
-        flaws += [flaw] if seen is None else []
-        found.append(wide)
-    return found, xp.any(xp.stack(flaws)) if flaws else None
+        p = xp.wide(x)
+        tolerance = TOLERANCE if p.dtype == x.dtype else HALF_TOLERANCE
+        flaw = xp.any(~(p >= 0)) | xp.any(~(xp.abs(xp.sum(p, axis=-1) - 1.0) <= tolerance))
+        message = f"{name} must be probabilities >= 0 that sum to 1 along the last axis; got others"
+        flaws.append(found(xp, flaw, message))
+        wide.append(p)
+    return wide, any_of(xp, flaws)

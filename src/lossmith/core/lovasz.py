@@ -8,7 +8,6 @@ from collections.abc import Callable
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels
 from lossmith.core.region import Sums, takes
-from lossmith.errors import must
 
 Errors = Callable[[Pixels, Array, Array], Array]
 
@@ -55,8 +54,6 @@ def hinge_form(px: Pixels, *, slopes: Array) -> dict[str, Array]:
 def _slopes(px: Pixels, errors: Errors, scores: str, pool: str, classes: object) -> Array:
     """g for every pixel and class, (N, K, P): what the Jaccard loss grows by as the pixel joins the errors."""
     xp = px.xp
-    if px.soft:
-        raise ValueError(must("target", "class indices or one-hot integers for a Lovasz loss", "a floating dtype"))
     by_image, rows = pool == "image", []
     may_skip = classes == "present" and (by_image or not px.processes.shared)  # absent here is not absent elsewhere
     images, channels = px.chunks(by_image)

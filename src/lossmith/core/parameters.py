@@ -45,6 +45,11 @@ class Interval:
             raise ValueError(must(name, str(self), value))
 
 
+UNIT = Interval(0.0, 1.0)
+NONNEGATIVE = Interval(0.0)
+POSITIVE = Interval(0.0, low_open=True)
+
+
 @dataclass(frozen=True)
 class Count:
     """Whole numbers from `low` on."""
@@ -169,7 +174,7 @@ class Distances:
             for j, number in enumerate(row):
                 if isinstance(number, bool) or not isinstance(number, Real):
                     raise TypeError(must(name, str(self), value))
-                legal = number == 0 if i == j else float(number) in Interval(0.0, low_open=True)
+                legal = number == 0 if i == j else float(number) in POSITIVE
                 if len(row) != len(value) or not legal or number != value[j][i]:
                     raise ValueError(must(name, str(self), value))
         if len(value) < 2:
@@ -188,7 +193,7 @@ class Size:
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise TypeError(must(name, str(self), value))
         for number in value:
-            Interval(0.0, math.inf, low_open=True).check(name, number)
+            POSITIVE.check(name, number)
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,7 @@ class Spacing:
         if not isinstance(value, list | tuple):
             raise TypeError(must(name, str(self), value))
         for number in value:
-            Interval(0.0, math.inf, low_open=True).check(name, number)
+            POSITIVE.check(name, number)
 
 
 @dataclass(frozen=True)

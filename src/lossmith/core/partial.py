@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lossmith.core.flaws import flagged
 from lossmith.core.namespaces import Array
 from lossmith.core.pixels import STATISTICS, Pixels
 from lossmith.core.records.record import Record
@@ -111,7 +112,7 @@ class Merged(Pixels):
     def _checked(self, values: Array) -> Array:
         """`values`; an error, or NaN where none may be raised, if a label is of a class that was not annotated."""
         flaw = self._once("label flaw", lambda: _label_flaw(self.px, self.annotated))
-        return values if flaw is None else self.xp.where(flaw, self.xp.constant(float("nan"), values), values)
+        return flagged(self.xp, flaw, values)
 
     def statistic(self, name: str) -> Array:
         """As of any batch; N is (N, K), a merged class having no pixels."""
@@ -245,7 +246,6 @@ def excluded(px: Pixels) -> Array:
 
 def exclusion_cross_entropy(px: Pixels) -> Terms:
     """sum_c e_c log(1 + p_c), e what `excluded` gives."""
-    _refuse_soft(px)
     return Terms(px.xp.sum(excluded(px) * px.xp.log1p(px.probs), axis=1, keepdims=True))
 
 
@@ -257,12 +257,6 @@ def exclusion_dice(S: Sums) -> Array:
 
 def exclusion_sums(px: Pixels, **_: object) -> dict[str, Array]:
     """E = sum w e and EP = sum w e p of a block. T is all pixels: no class is without those that it is asked about."""
-    _refuse_soft(px)
     e = excluded(px)
     E = px.sum(e)
     return {"E": E, "EP": px.sum(e * px.probs), "T": px.statistic("N") + px.xp.zeros_like(E)}
-
-
-def _refuse_soft(px: Pixels) -> None:
-    if px.soft:
-        raise ValueError(must("target", "class indices or one-hot integers for an exclusion loss", "a floating dtype"))

@@ -277,6 +277,14 @@ def class_tables(px: Pixels, class_weight: Array | None) -> Tables:
     return class_weight, class_weight
 
 
+def two_weights(px: Pixels, background: float, foreground: float) -> tuple[Array, Array]:
+    """Weights of background and foreground as (hit, miss) by channel."""
+    if px.task == "multiclass":
+        table = px.xp.constant([background] + [foreground] * (px.channels - 1), px.like)
+        return table, table
+    return px.xp.constant([foreground], px.like), px.xp.constant([background], px.like)
+
+
 def _alpha_tables(px: Pixels, alpha: float | Array | None) -> Tables:
     """Focal's alpha as (hit, miss) by channel."""
     xp = px.xp
@@ -284,10 +292,7 @@ def _alpha_tables(px: Pixels, alpha: float | Array | None) -> Tables:
         return None, None
     alpha = float(alpha) if isinstance(alpha, int) else alpha
     if isinstance(alpha, float):
-        if px.task == "multiclass":
-            table = xp.constant([1.0 - alpha] + [alpha] * (px.channels - 1), px.like)
-            return table, table
-        return xp.constant([alpha], px.like), xp.constant([1.0 - alpha], px.like)
+        return two_weights(px, 1.0 - alpha, alpha)
     table = xp.astype(alpha, px.like)
     check_class_weight(table, 2 if px.task == "binary" else px.channels, "alpha")
     if px.task == "binary":

@@ -15,6 +15,7 @@ or a block of its pixels: what it needs to know of the whole is prepared for it 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
+from lossmith.core.flaws import flagged
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.processes import ALONE, Processes
 from lossmith.core.stable import log_complement, log_probability, log_sum_exp
@@ -252,6 +253,10 @@ class Pixels:
             return self.weight
         return self.xp.ones_like(self.like[:, :1, :] if self.task == "multiclass" else self.like)
 
+    def valid(self) -> Array:
+        """1 for pixels that count, 0 for others: (N, 1, P) or (N, K, P)."""
+        return self.xp.astype(self.count() > 0, self.like)
+
     def gathered(self, *rows: Array) -> tuple[tuple[Array, ...], slice]:
         """Rows (k, pixels) with the pixels of all processes that share the batch, and which of them are our own."""
         return self.processes.gather(*rows)
@@ -268,9 +273,7 @@ class Pixels:
 
     def flagged(self, value: Array) -> Array:
         """`value`, or NaN where bad input was found in a trace or on a device that must not be waited for."""
-        if self.flaw is None:
-            return value
-        return self.xp.where(self.flaw, self.xp.constant(float("nan"), value), value)
+        return flagged(self.xp, self.flaw, value)
 
     def grid(self, values: Array) -> Array:
         """(N, k, P) as (N, k, *space), for a loss that looks at neighbours: it always sees whole images."""
@@ -286,6 +289,12 @@ class Pixels:
 
 def _itself(log_p: Array) -> Array:
     return log_p
+
+
+def check_task(task: object) -> None:
+    """Raise where it is none of the tasks."""
+    if task not in TASKS:
+        raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
 
 
 def check_class_weight(class_weight: Array, expected: int, name: str = "class_weight") -> None:

@@ -42,6 +42,10 @@ class Sums:
     def __getattr__(self, name: str) -> Array:
         return self.known[name]
 
+    def mean(self, total: Array) -> Array:
+        """A sum over pixels as their mean; 0 where there are none."""
+        return divide(self.xp, total, self.known["N"] + self.xp.zeros_like(total))
+
     def log(self, name: str) -> Array:
         """log of a sum, also where that underflows."""
         return self.known[f"log {name}"]

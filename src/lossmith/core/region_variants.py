@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lossmith.core.namespaces import Array
-from lossmith.core.pixel import Focusing
+from lossmith.core.pixel import Focusing, foreground, two_weights
 from lossmith.core.pixels import Pixels
 from lossmith.core.region import Sums, dice, dice_sums, takes, tversky
 from lossmith.core.stable import divide, log_sum_exp, power
@@ -68,8 +68,7 @@ def squared_errors(px: Pixels, **_: object) -> dict[str, Array]:
 
 def _blended(S: Sums, *, alpha: float = 0.5, beta: float = 0.5, **_: object) -> tuple[float, Array]:
     """The share of combo's Dice, and its cross-entropy."""
-    pixels = beta * S.hit + (1.0 - beta) * S.miss
-    return 1.0 - alpha, alpha * divide(S.xp, pixels, S.N + S.xp.zeros_like(pixels))
+    return 1.0 - alpha, alpha * S.mean(beta * S.hit + (1.0 - beta) * S.miss)
 
 
 @takes(lambda **_: ["I", "hit", "miss"], beside=_blended)
@@ -103,7 +102,7 @@ def log_rest(px: Pixels) -> Array:
 
 def _focused(S: Sums, *, lam: float = 0.5, **_: object) -> tuple[float, Array]:
     """The share of unified focal's Tversky loss, and its focal loss."""
-    return 1.0 - lam, lam * divide(S.xp, S.focal, S.N + S.xp.zeros_like(S.focal))
+    return 1.0 - lam, lam * S.mean(S.focal)
 
 
 @takes(lambda **_: ["I", "focal"], beside=_focused, backgrounds=True)
@@ -128,17 +127,9 @@ def focal_terms(
     asymmetric: the foreground's without the power (Yeung 2022).
     """
     if not asymmetric:
-        return {"focal": px.sum(px.expect(Focusing(px.xp, gamma), *_weights(px, 1.0 - delta, delta)))}
-    foreground = -px.expect(None, *_weights(px, 0.0, delta))
-    return {"focal": px.sum(foreground + px.expect(Focusing(px.xp, gamma), *_weights(px, 1.0 - delta, 0.0)))}
-
-
-def _weights(px: Pixels, background: float, foreground: float) -> tuple[Array, Array]:
-    """Weights of background and foreground for `Pixels.expect`."""
-    if px.task == "multiclass":
-        table = px.xp.constant([background] + [foreground] * (px.channels - 1), px.like)
-        return table, table
-    return px.xp.constant([foreground], px.like), px.xp.constant([background], px.like)
+        return {"focal": px.sum(px.expect(Focusing(px.xp, gamma), *two_weights(px, 1.0 - delta, delta)))}
+    objects = -px.expect(None, *two_weights(px, 0.0, delta))
+    return {"focal": px.sum(objects + px.expect(Focusing(px.xp, gamma), *two_weights(px, 1.0 - delta, 0.0)))}
 
 
 @takes(lambda **_: ["right"])
@@ -158,8 +149,6 @@ def class_distances(
     px: Pixels, *, distances: Sequence[Sequence[float]] | None = None, **_: object
 ) -> dict[str, object]:
     """The distances between the classes, largest 1, row by row; None where they are all alike."""
-    if px.soft:
-        raise ValueError(must("target", "class indices or one-hot integers for wasserstein_dice", "a floating dtype"))
     if distances is None:
         return {"distances": None}
     K = px.channels
@@ -178,10 +167,10 @@ def distances_moved(px: Pixels, *, distances: Array | None) -> dict[str, Array]:
     """
     xp, K, labels = px.xp, px.channels, px.labels
     assert labels is not None
-    foreground = xp.astype(xp.expand_dims(labels > 0, axis=1), px.like)
+    objects = foreground(px)
     if distances is None:
-        moved, a = -px.expect(xp.expm1), foreground
+        moved, a = -px.expect(xp.expm1), objects
     else:  # column by column: an index of the block's size would cost more than all the rest
         rows = xp.stack([xp.lookup(distances[c * K : (c + 1) * K], labels) for c in range(K)], axis=1)
         moved, a = xp.sum(px.probs * rows, axis=1, keepdims=True), rows[:, :1, :]
-    return {"P": px.sum(moved), "right": px.sum(a * (a - moved)), "T": px.sum(foreground)}
+    return {"P": px.sum(moved), "right": px.sum(a * (a - moved)), "T": px.sum(objects)}

@@ -1,5 +1,6 @@
 """Pixel losses for wrong labels and for very rare foreground: variants of cross-entropy by what they do to log p_t."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lossmith.core.namespaces import Array, Namespace
@@ -27,8 +28,7 @@ class Poly:
 
 def poly(px: Pixels, *, epsilon: float = 1.0, class_weight: Array | None = None) -> Terms:
     """-log p_t + epsilon (1 - p_t), Poly-1 (Leng 2022)."""
-    tables = class_tables(px, class_weight)
-    return Terms(px.expect(Poly(px.xp, epsilon), *tables), class_share(px, tables))
+    return _of_truth(px, Poly(px.xp, epsilon), class_weight)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,13 @@ class BoxCox:
 
 def generalized_cross_entropy(px: Pixels, *, q: float = 0.7, class_weight: Array | None = None) -> Terms:
     """(1 - p_t^q) / q (Zhang & Sabuncu 2018)."""
+    return _of_truth(px, BoxCox(px.xp, q), class_weight)
+
+
+def _of_truth(px: Pixels, value: Callable[[Array], Array], class_weight: Array | None) -> Terms:
+    """A function of log p_t, with class weights."""
     tables = class_tables(px, class_weight)
-    return Terms(px.expect(BoxCox(px.xp, q), *tables), class_share(px, tables))
+    return Terms(px.expect(value, *tables), class_share(px, tables))
 
 
 @dataclass(frozen=True)

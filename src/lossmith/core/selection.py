@@ -40,7 +40,7 @@ def hardest(px: Pixels, score: Array, share: float, most: float) -> Array:
     """
     xp, shape = px.xp, score.shape
     rows = [xp.reshape(score, (1, -1))]
-    counted = px.weighted or not isinstance(px.pixels, int)
+    counted = px.weighted or not isinstance(rows[0].shape[1], int)
     if counted:
         rows.append(xp.reshape(px.count() + xp.zeros_like(score), (1, -1)))
     gathered, own = px.gathered(*rows)

@@ -101,9 +101,17 @@ def _atom(node: ast.expr, text: str, references: Mapping[str, str]) -> Atom:
 
 def _value(node: ast.expr, text: str, references: Mapping[str, str]) -> object:
     try:
-        return ast.literal_eval(node)
+        return _written(ast.literal_eval(node), references)
     except ValueError:
         return _atom(node, text, references)
+
+
+def _written(value: object, references: Mapping[str, str]) -> object:
+    """Text as it was written: "a:b" is no reference there."""
+    if isinstance(value, str):
+        for alias, name in reversed(list(references.items())):  # _reference_10 before _reference_1
+            value = value.replace(alias, name)
+    return value
 
 
 def _short(number: float) -> str:

@@ -24,6 +24,7 @@ from lossmith.errors import must
 AXES = (2, 3)
 PIECE = 2**16  # elements that are looked at together: the arrays of a level then stay in the cache
 KEPT = 6  # arrays that a level keeps for its backward pass, for each axis
+OVERLAPS = ("inside T", "skeleton P", "inside P", "skeleton T")  # numerator, denominator of precision; of sensitivity
 
 
 def check_space(px: Pixels) -> None:
@@ -201,18 +202,16 @@ def centre_line_overlap(px: Pixels, *, skeleton: Array, iterations: int) -> dict
         of_t, p, t = view.prepared(skeleton, piece), p[:, :, piece.own, ...], view.target(piece)[:, :, piece.own, ...]
         return [overlap(px, of_p, t), of_p, overlap(px, of_t, p), of_t]
 
-    names = ("inside T", "skeleton P", "inside P", "skeleton T")
-    return dict(zip(names, sums_of_pieces(px, iterations, terms), strict=True))
+    return dict(zip(OVERLAPS, sums_of_pieces(px, iterations, terms), strict=True))
 
 
-@takes(lambda **_: ["inside T", "skeleton P", "inside P", "skeleton T"])
+@takes(lambda **_: OVERLAPS)
 def cldice(S: Sums, *, smooth: float = 0.0, **_: object) -> Array:
     """1 - 2 precision sensitivity / (precision + sensitivity), of skeletons (Shit 2021, Eqs. 1-3)."""
-    known = [S.known[name] + smooth if smooth else S.known[name] for name in cldice.names()]  # type: ignore[attr-defined]
-    return 1.0 - harmonic_mean(S.xp, *known)
+    return 1.0 - _harmonic_mean(S.xp, *(S.known[name] + smooth if smooth else S.known[name] for name in OVERLAPS))
 
 
-def harmonic_mean(xp: Namespace, a: Array, A: Array, b: Array, B: Array) -> Array:
+def _harmonic_mean(xp: Namespace, a: Array, A: Array, b: Array, B: Array) -> Array:
     """2 (a/A) (b/B) / (a/A + b/B). b/B is 1 where B is 0 (nothing to be found), a/A is 1 where both are."""
     bare = B <= 0
     one = xp.ones_like(B)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from lossmith.core.affinity import Kernel, neighbour_sum
 from lossmith.core.namespaces import Array
+from lossmith.core.pixel import mean_of_classes
 from lossmith.core.pixels import Pixels, check_class_weight
 from lossmith.core.reduce import Terms
 from lossmith.core.region import Sums, takes
 from lossmith.core.stable import divide
-from lossmith.core.window import along, window_sum
-from lossmith.errors import must
+from lossmith.core.window import differences, window_sum
 
 DISTANCES = ("l1", "l2")
 
@@ -19,11 +19,12 @@ def gated_crf(px: Pixels, **kernel: float) -> Terms:
 
     Pixels of weight 0 are gated out at both ends. Sigmoid tasks: the two-class form, 1 - p_i p_j - (1-p_i) (1-p_j).
     """
-    xp, p, gate = px.xp, px.probs, _gate(px)
+    xp, p = px.xp, px.probs
     summed = _neighbour_sum(px, kernel)
     rest = 1.0 - p
     others = rest if px.task == "multiclass" else xp.concat([rest, p], axis=1)
-    if gate is not None:
+    if px.weight is not None:
+        gate = px.valid()
         others = others * (gate if gate.shape[1] in (1, others.shape[1]) else xp.concat([gate, gate], axis=1))
     others = summed(others)
     if px.task == "multiclass":
@@ -100,7 +101,7 @@ def entropy(px: Pixels) -> Terms:
 def total_variation(px: Pixels, *, isotropic: bool = False) -> Terms:
     """sum over the axes of |p_{i+1} - p_i|; isotropic: the root of the squares' sum. multiclass: the classes' mean."""
     variation = _variation(px, px.probs, isotropic)
-    return Terms(variation if px.task != "multiclass" else px.xp.sum(variation, axis=1, keepdims=True) / px.channels)
+    return Terms(variation if px.task != "multiclass" else mean_of_classes(px, variation))
 
 
 def neighbour_labels(px: Pixels, *, radius: int = 1, distance: str = "l1") -> Terms:
@@ -110,7 +111,7 @@ def neighbour_labels(px: Pixels, *, radius: int = 1, distance: str = "l1") -> Te
     u = divide(xp, window_sum(xp, share, radius), window_sum(xp, count, radius))
     apart = px.logits - xp.reshape(u, px.target.shape)
     apart = xp.abs(apart) if distance == "l1" else apart**2
-    return Terms(xp.sum(apart, axis=1, keepdims=True) / px.channels)
+    return Terms(mean_of_classes(px, apart))
 
 
 def size_sums(px: Pixels, *, low: float | Array, high: float | Array) -> dict[str, Array]:
@@ -120,7 +121,8 @@ def size_sums(px: Pixels, *, low: float | Array, high: float | Array) -> dict[st
     """
     xp, N = px.xp, px.statistic("N")
     zeros = xp.zeros_like(px.like[:, :, 0]) + xp.zeros_like(N)
-    bounds = {name: N * _bound(px, name, bound, free) + zeros for name, bound, free in _named(low, high)}
+    shares = {"low": _bound(px, "low", low, 0.0), "high": _bound(px, "high", high, 1.0)}
+    bounds = {name: N * share + zeros for name, share in shares.items()}
     if "tags" in px.inputs:
         bounds = {name: xp.where(px.inputs["tags"], bound, zeros) for name, bound in bounds.items()}
     return {"T": N + zeros, **bounds}  # where there is no target every class is there: none is vacant
@@ -129,28 +131,12 @@ def size_sums(px: Pixels, *, low: float | Array, high: float | Array) -> dict[st
 @takes(lambda **_: ())
 def size_bounds(S: Sums, **_: float | Array) -> Array:
     """(low - V)^2 below the bounds, (V - high)^2 above, 0 between; V = P / N (Kervadec 2019, Eq. 3)."""
-    xp, N = S.xp, S.N + S.xp.zeros_like(S.P)
-    below = xp.maximum(divide(xp, S.low - S.P, N), 0.0)
-    above = xp.maximum(divide(xp, S.P - S.high, N), 0.0)
-    return below**2 + above**2
-
-
-def check_size_bounds(low: list[float], high: list[float]) -> None:
-    """Raise where a lower bound is above its upper one; lists of one number or one for each class."""
-    if len(low) != len(high) and 1 not in (len(low), len(high)):
-        raise ValueError(must("low", f"{len(high)} numbers like high", low))
-    many = max(len(low), len(high))
-    if any(a > b for a, b in zip(low * (many // len(low)), high * (many // len(high)), strict=True)):
-        raise ValueError(must("low", f"at most high, {high}", low))
-
-
-def _named(low: float | Array, high: float | Array) -> list[tuple[str, float | Array, float]]:
-    """The bounds by name, and what leaves a class free."""
-    return [("low", low, 0.0), ("high", high, 1.0)]
+    below, above = S.mean(S.low - S.P), S.mean(S.P - S.high)
+    return S.xp.maximum(below, 0.0) ** 2 + S.xp.maximum(above, 0.0) ** 2
 
 
 def _bound(px: Pixels, name: str, bound: float | Array, free: float) -> Array:
-    """A bound for each class, (1, K)."""
+    """A bound for each class, (1, K); `free` is one that says nothing."""
     xp, K = px.xp, px.channels
     if isinstance(bound, float | int):
         background = px.task == "multiclass"
@@ -173,11 +159,6 @@ def _image(px: Pixels) -> Array:
     return image + 0.0 * image
 
 
-def _gate(px: Pixels) -> Array | None:
-    """1 for pixels that count, 0 for others; None where all do."""
-    return None if px.weight is None else px.xp.astype(px.weight > 0, px.like)
-
-
 def _relative(px: Pixels, log_p: Array) -> Array:
     """p divided by its greatest value in the image, class by class, that being a constant."""
     xp, counts = px.xp, px.count() > 0
@@ -189,16 +170,9 @@ def _relative(px: Pixels, log_p: Array) -> Array:
 
 def _variation(px: Pixels, p: Array, isotropic: bool) -> Array:
     """How far each pixel is from the next along every axis of space, (n, K, P); 0 from and to what does not count."""
-    xp, grid, gate = px.xp, px.grid(p), _gate(px)
-    if gate is not None:
-        gate = px.grid(gate)
+    xp, grid = px.xp, px.grid(p)
     total = 0.0 * grid
-    for axis in range(2, 2 + len(px.space)):
-        size = grid.shape[axis]
-        step = along(grid, axis, 1, size) - along(grid, axis, 0, size - 1)
-        if gate is not None:
-            step = step * along(gate, axis, 1, size) * along(gate, axis, 0, size - 1)
-        step = xp.concat([step, xp.zeros_like(along(grid, axis, 0, 1))], axis=axis)
+    for step in differences(xp, grid, None if px.weight is None else px.grid(px.valid())):
         total = total + (step**2 if isotropic else xp.abs(step))
     if isotropic:
         still = total == 0  # where the root has no slope

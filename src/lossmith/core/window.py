@@ -52,14 +52,14 @@ def cross_sum(xp: Namespace, x: Array) -> Array:
     return total
 
 
-def squared_slope(xp: Namespace, x: Array, valid: Array | None = None) -> Array:
-    """The squared length of the gradient, by differences to the next valid pixel along each axis; beyond the edge 0."""
-    total = xp.zeros_like(x)
+def differences(xp: Namespace, x: Array, valid: Array | None = None) -> list[Array]:
+    """From each pixel to the next along every axis; 0 beyond the edge, and where one of both is not valid (0)."""
+    found = []
     for axis in range(2, len(x.shape)):
         size = x.shape[axis]
         step = along(x, axis, 1, size) - along(x, axis, 0, size - 1)
         if valid is not None:
             step = step * along(valid, axis, 1, size) * along(valid, axis, 0, size - 1)
         edge = xp.zeros_like(along(x, axis, 0, min(1, size)))
-        total = total + xp.concat([step, edge], axis=axis) ** 2
-    return total
+        found.append(xp.concat([step, edge], axis=axis))
+    return found

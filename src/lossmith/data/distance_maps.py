@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossmith.core import boundary, distance
 from lossmith.core.namespaces.numpy import xp
 from lossmith.core.parameters import Count, Flag, Label, Spacing
-from lossmith.core.pixels import TASKS
+from lossmith.core.pixels import check_task
 from lossmith.errors import must
 
 Maps = NDArray[np.float32]
@@ -52,8 +52,7 @@ class DistanceMaps:
         ignore_index: int | None = None,
         keep: int = 512 * 2**20,
     ) -> None:
-        if task not in TASKS:
-            raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+        check_task(task)
         if task == "multiclass":
             Count(2).check("classes", classes)
         elif classes is not None:

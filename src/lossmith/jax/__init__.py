@@ -8,6 +8,7 @@ parameters are Python values, constants of a trace. Bad values raise where they 
 make the loss NaN. Measures of information are in `lossmith.jax.information`.
 """
 
+from lossmith.core.catalogue import absent as _absent
 from lossmith.core.functions import Function as _Function
 from lossmith.jax.face import FACE as _FACE
 
@@ -18,4 +19,4 @@ __all__ = sorted(_LOSSES)
 
 def __getattr__(name: str) -> _Function:
     """For type checkers, which cannot see what is made from the catalogue."""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _absent(__name__, name)

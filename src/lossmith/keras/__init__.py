@@ -11,15 +11,17 @@ information are in `lossmith.keras.information`.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from lossmith.core.catalogue import BOXES, CATALOGUE, find
+from lossmith.core.catalogue import BOXES, CATALOGUE, absent, find
 from lossmith.core.functions import described, keywords_of
 from lossmith.core.inputs import INPUTS
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom, parse_spec
+from lossmith.errors import must
 from lossmith.keras.loss import PACKAGE, BoxLoss, CatalogueLoss, SegmentationLoss
 from lossmith.keras.loss import Loss as Loss
 from lossmith.keras.loss import SumLoss as SumLoss
@@ -38,13 +40,14 @@ def _made(record: Record) -> type[CatalogueLoss]:
     if record.inputs:
         lines = [f"    {name}: {INPUTS[name].meaning}." for name in record.inputs]
         doc = "\n".join([doc, "", "Called also with", *lines])
-    namespace = {
-        "record": record,
-        "__doc__": doc,
-        "__module__": __name__,
-        "__signature__": inspect.Signature(arguments),
-    }
-    made = type(record.cls, (SegmentationLoss if record.tasks else BoxLoss,), namespace)
+    base: type[CatalogueLoss] = SegmentationLoss if record.tasks else BoxLoss
+
+    def construct(self: CatalogueLoss, *given: Any, **named: Any) -> None:
+        base.__init__(self, *given, **named)
+
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    construct.__signature__ = inspect.Signature([itself, *arguments])  # type: ignore[attr-defined]
+    made = type(record.cls, (base,), {"record": record, "__doc__": doc, "__module__": __name__, "__init__": construct})
     registered: type[CatalogueLoss] = keras.saving.register_keras_serializable(package=PACKAGE)(made)
     return registered
 
@@ -68,10 +71,13 @@ def parse(spec: str, task: str | None = None, **options: Any) -> Loss:
 
 
 def _built(atom: Atom, task: str | None, options: dict[str, Any]) -> CatalogueLoss:
-    made: Any = _CLASSES[find(atom.name).cls]
-    return made(*([] if task is None else [task]), **options, **atom.arguments)
+    record = find(atom.name)
+    construct: Callable[..., CatalogueLoss] = _CLASSES[record.cls]
+    if not record.tasks and task is not None:
+        raise ValueError(must(f"task of {record.name}, a loss of boxes,", "None", task))
+    return construct(*([task] if record.tasks else []), **{**options, **atom.arguments})
 
 
 def __getattr__(name: str) -> Any:
     """For type checkers, which cannot see what is made from the catalogue."""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise absent(__name__, name)

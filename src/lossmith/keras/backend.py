@@ -7,15 +7,16 @@ from typing import Any, TypeVar
 import keras
 
 from lossmith.core.namespaces import Array, Namespace
+from lossmith.errors import must
 
 NAME: str = keras.backend.backend()
 F = TypeVar("F", bound=Callable[..., Any])
 
-try:
-    _module = importlib.import_module(f"lossmith.core.namespaces.{NAME}")
-except ModuleNotFoundError as error:
-    raise NotImplementedError(f"lossmith.keras runs on TensorFlow, JAX, PyTorch and NumPy; Keras is on {NAME}") from error
+RUNS_ON = ("tensorflow", "jax", "torch", "numpy")
 
+if NAME not in RUNS_ON:
+    raise NotImplementedError(must("the backend of Keras", " or ".join(RUNS_ON), NAME))
+_module = importlib.import_module(f"lossmith.core.namespaces.{NAME}")
 xp: Namespace = _module.xp
 
 

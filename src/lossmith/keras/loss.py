@@ -23,7 +23,9 @@ class Loss(keras.losses.Loss):  # type: ignore[misc]
     part of it.
     """
 
+    @traced_as_it_is
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, **inputs: Any) -> Any:
+        """The value; an input goes to the losses that take it."""
         with keras.name_scope(self.name):
             return self._called(y_true, y_pred, sample_weight, inputs)
 
@@ -149,12 +151,10 @@ class SumLoss(Loss):
         return " + ".join(str(Term(coefficient, Atom(str(loss)))) for coefficient, loss in self.terms)
 
 
-@traced_as_it_is
 def _box_value(loss: BoxLoss, y_true: Array, y_pred: Array, weight: Array | None) -> Any:
     return give(boxes_loss(xp, loss.chosen, y_pred, y_true, weight))
 
 
-@traced_as_it_is
 def _value(
     loss: SegmentationLoss,
     y_true: Array | None,
@@ -167,7 +167,7 @@ def _value(
     if len(shape) > 1 and chosen.task != "binary" and not isinstance(shape[-1], int):
         raise ValueError(must("the number of classes, the last axis of y_pred,", "known before the graph runs", shape))
     space = len(shape) - (1 if chosen.task == "binary" and shape[-1] != 1 else 2)
-    target = None if y_true is None else _target(loss, y_true, shape, space)
+    target = None if y_true is None else _target(loss, y_true, space)
     weight = _pixels(weight, y_pred, space)
     if mask is not None:
         valid = xp.astype(_pixels(mask, y_pred, space), y_pred)
@@ -175,7 +175,7 @@ def _value(
     return give(segmentation_loss(xp, chosen, y_pred, target, weight, inputs, axis=-1))
 
 
-def _target(loss: SegmentationLoss, y_true: Array, shape: tuple[int, ...], space: int) -> Array | None:
+def _target(loss: SegmentationLoss, y_true: Array, space: int) -> Array | None:
     """Labels as whole numbers, without a last axis of length 1; anything else as it came."""
     record, chosen = loss.record, loss.chosen
     ignore_index = chosen.parameters["ignore_index"]

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from lossmith.lab import figures
 from lossmith.lab.box_descent import CASES, STEPS, Descent, Floats, errors, walk
 from lossmith.lab.box_runs import Run
+from lossmith.lab.page import render
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,16 +36,10 @@ PAPER = {"box_iou": {200: "5.9"}, "giou": {160: "1.87", 200: "1.5"}, "diou": {16
 
 def write_page(path: Path, summary: Mapping[str, Any], points: Floats, found: Mapping[Run, Descent]) -> None:
     """Write the page to `path`."""
-    environment = Environment(
-        loader=PackageLoader("lossmith.lab"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows = cast(list[dict[str, Any]], summary["rows"])
     settings = cast(dict[str, Any], summary["settings"])
-    page = environment.get_template("boxes.html.j2").render(
+    page = render(
+        "boxes.html.j2",
         rows=rows,
         sentence=sentence(rows),
         settings=settings,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lossmith.errors import must
 from lossmith.lab.box_descent import Descent, Floats, descend
 from lossmith.lab.box_gradients import CLAMPED, PUBLISHED, Gradient, box_loss, exact
+from lossmith.lab.files import read_identity, replaced
 
 IDENTITY = "boxes.json"
 PART = 50  # starting points
@@ -74,7 +74,7 @@ class Folder:
         self.out = out
         path = out / IDENTITY
         if path.is_file():
-            held = _read(path)
+            held = read_identity(path, "simulated")
             changed = [f"{key} {held.get(key)}, now {now}" for key, now in identity.items() if held.get(key) != now]
             if changed:
                 raise ValueError(f"out {out} holds another simulation: {', '.join(changed)}")
@@ -88,14 +88,8 @@ class Folder:
     @contextmanager
     def replace(self, name: str | Path) -> Iterator[Path]:
         """Write a file whole or not at all: the block writes to a temporary name."""
-        path = self.out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{os.getpid()}-{path.name}")
-        try:
+        with replaced(self.out / name) as draft:
             yield draft
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
 
     def find(self, run: Run, number: int) -> Descent | None:
         """Part `number` of a run, or None where it has not been computed."""
@@ -109,16 +103,6 @@ class Folder:
         """Write a part."""
         with self.replace(_part(run, number)) as draft:
             np.savez(draft, **asdict(part))
-
-
-def _read(path: Path) -> Mapping[str, object]:
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        held = None
-    if not isinstance(held, dict):
-        raise ValueError(f"{path} must be a JSON object that says what was simulated; it is damaged")
-    return held
 
 
 def _part(run: Run, number: int) -> Path:

@@ -21,10 +21,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lossmith.lab.files import Json, read_identity, replaced
 from lossmith.lab.plan import Plan, Trial
 from lossmith.lab.score import Counts, Levels
 
-Json = dict[str, object]
 COMPARISON = "comparison.json"
 
 
@@ -132,15 +132,7 @@ class Store:
 
     def _held(self) -> Json | None:
         path = self.out / COMPARISON
-        if not path.is_file():
-            return None
-        try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            held = None
-        if not isinstance(held, dict):
-            raise ValueError(f"{path} must be a JSON object that says what was compared; it is damaged")
-        return held
+        return read_identity(path, "compared") if path.is_file() else None
 
     def _in_use(self) -> bool:
         trials = self.out / "trials"
@@ -171,12 +163,8 @@ class Store:
     @contextmanager
     def replace(self, name: str) -> Iterator[Path]:
         """Write a file whole or not at all: the block writes to a temporary name."""
-        draft = self.out / f".{name}-{os.getpid()}"
-        try:
+        with replaced(self.out / name) as draft:
             yield draft
-            os.replace(draft, self.out / name)
-        finally:
-            draft.unlink(missing_ok=True)
 
     def tensorboard(self, trial: Trial) -> Path:
         """An empty folder for the event files of `trial`."""

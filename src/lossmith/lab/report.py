@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossmith.lab import figures, pictures
+from lossmith.lab.page import render
 from lossmith.lab.plan import Plan
 from lossmith.lab.records import Record
 from lossmith.lab.score import LOWEST, THRESHOLDS
@@ -25,17 +25,11 @@ def write_report(
     path: Path, plan: Plan, scores: Scores, records: Mapping[str, Sequence[Record]], result: Result
 ) -> None:
     """Write the page to `path`."""
-    environment = Environment(
-        loader=PackageLoader("lossmith.lab"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["points"] = _points
     summary = cast(dict[str, Any], result.summary)
     ranking = list(result.fitted.ranking) if result.fitted else []
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
+        filters={"points": _points},
         plan=plan,
         verdict=summary["verdict"],
         losses=summary["losses"],

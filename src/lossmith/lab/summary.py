@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from lossmith.lab.files import Json
 from lossmith.lab.plan import Plan
-from lossmith.lab.records import Json, Record
+from lossmith.lab.records import Record
 from lossmith.lab.score import RULES, Counts, Floats, overlap, score
 from lossmith.lab.statistics import Bootstrap, Interval
 from lossmith.lab.verdict import Judgement, judge, verdict

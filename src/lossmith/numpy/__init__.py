@@ -10,6 +10,7 @@ The names are those of the spec language (`lossmith list`); ``help(dice)`` says 
 imported. Measures of information are in `lossmith.numpy.information`.
 """
 
+from lossmith.core.catalogue import absent as _absent
 from lossmith.core.functions import Function as _Function
 from lossmith.numpy.face import FACE as _FACE
 
@@ -20,4 +21,4 @@ __all__ = sorted(_LOSSES)
 
 def __getattr__(name: str) -> _Function:
     """For type checkers, which cannot see what is made from the catalogue."""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _absent(__name__, name)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lossmith.core.door import Batch, any_of
+from lossmith.core.door import Batch
 from lossmith.core.evaluate import Part
+from lossmith.core.flaws import any_of
 from lossmith.core.namespaces.torch import xp
 from lossmith.core.pixels import Pixels
 
@@ -146,14 +147,16 @@ class LogitBlock(Block):
         p = self._probs()
         inner = added(self._of_sums(sums), leaves.get("probs"))
         of_truth = self._of_log_truth(sums, leaves)
-        whole = of_truth is None and leaves.keys() <= {"probs"} and out.dtype == p.dtype
-        dz = out if whole else self.scratch.like("gradient", p)  # `out` is far away: it is written once
+        single = leaves.keys() <= {"probs", "truth", "log_truth"} and (inner is None or of_truth is None)
+        dz = out if single and out.dtype == p.dtype else self.scratch.like("gradient", p)  # `out` is far: write it once
+        if of_truth is not None:
+            rest = torch.sub(self.target, p, out=self.scratch.like("slope", p))
         if inner is not None:
             self._through(p, inner, dz)
             if of_truth is not None:
-                dz.addcmul_(torch.sub(self.target, p, out=self.scratch.like("slope", p)), of_truth)
+                dz.addcmul_(rest, of_truth)
         elif of_truth is not None:
-            torch.sub(self.target, p, out=dz).mul_(of_truth)
+            torch.mul(rest, of_truth, out=dz)
         else:
             dz.zero_()
         for name, slope in (("log_probs", self._through_log), ("log_rest", self._through_log_rest)):

@@ -27,7 +27,8 @@ def known_inputs(losses: Iterable[nn.Module], inputs: Mapping[str, Tensor]) -> N
     known = {name for loss in losses for name in getattr(getattr(loss, "record", None), "inputs", ())}
     for name in inputs:
         if name not in known:
-            raise TypeError(must("an input", f"one of {sorted(known)}{suggest(name, list(known))}", name))
+            expected = f"one of {sorted(known)}{suggest(name, known)}" if known else "logits, target or weight"
+            raise TypeError(must("an input", expected, name))
 
 
 def _chosen_inputs(losses: Sequence["Loss"], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -52,6 +53,8 @@ def _unlabelled(logits: Tensor, target: Tensor | None, task: str, ignore_index: 
         return torch.where(target == ignore_index, target, torch.zeros_like(target))
     alone = task == "binary" and (logits.ndim < 2 or logits.shape[1] != 1)
     shape = logits.shape if task == "multilabel" or alone else (logits.shape[0], *logits.shape[2:])
+    if isinstance(target, Tensor) and target.shape != logits.shape:
+        shape = target.shape  # whatever it holds; the door looks at the shape
     return torch.zeros((), dtype=torch.uint8, device=logits.device).expand(shape)
 
 
@@ -86,7 +89,7 @@ def values_of(
     """The values of losses with the same door, in one pass."""
     batch = _received(losses, logits, target, weight, inputs)
     learned = not torch.compiler.is_compiling() and any(loss.learned for loss in losses)
-    asked = [(loss.evaluated, loss.arguments()) for loss in losses]
+    asked = [loss.asked() for loss in losses]
     group = losses[0].settings["process_group"]
     if not shared(group):
         return engine.values(batch, asked, learned=learned)

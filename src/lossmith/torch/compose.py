@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lossmith.core.inputs import INPUTS
-from lossmith.core.parameters import Interval
+from lossmith.core.parameters import NONNEGATIVE
 from lossmith.errors import must
 from lossmith.torch.call import known_inputs
 from lossmith.torch.loss import Loss
@@ -18,6 +18,7 @@ from lossmith.torch.sums import (
     names_of,
     of_one_shape,
     parts_of,
+    takers,
     times,
     together,
     values_at,
@@ -25,7 +26,6 @@ from lossmith.torch.sums import (
 
 Kind = Literal["classification", "regression"]
 KINDS = ("classification", "regression")
-PENALTY = Interval(0.0, float("inf"))
 
 
 class DeepSupervision(Composition):
@@ -64,7 +64,7 @@ class DeepSupervision(Composition):
         self.loss = loss
         if weights is not None:
             for number in weights:
-                PENALTY.check("weights", number)
+                NONNEGATIVE.check("weights", number)
             if not any(weights):
                 raise ValueError(must("weights", "not all 0", list(weights)))
         self.weights = None if weights is None else tuple(float(number) for number in weights)
@@ -83,7 +83,7 @@ class DeepSupervision(Composition):
 
     def forward(self, logits: Any, target: Any = None, weight: Any = None, **inputs: Any) -> Tensor:
         """The weighted sum over the scales."""
-        known_inputs(self.modules(), inputs)
+        known_inputs(takers(self), inputs)
         scales = [logits] if isinstance(logits, Tensor) else list(logits)
         factors = self._factors(len(scales), single=isinstance(logits, Tensor))
         parts: list[Tensor] = []
@@ -200,8 +200,8 @@ class Regularized(Composition):
     ) -> None:
         super().__init__()
         together([loss])
-        PENALTY.check("l1", l1)
-        PENALTY.check("l2", l2)
+        NONNEGATIVE.check("l1", l1)
+        NONNEGATIVE.check("l2", l2)
         if l1 == 0 and l2 == 0:
             raise ValueError(must("l1 and l2", "not both 0", (l1, l2)))
         self.loss = loss
@@ -328,7 +328,7 @@ class UncertaintyWeighted(Composition):
         if isinstance(logits, Tensor):
             together(self.losses)
             return super().forward(logits, target, weight, **inputs)
-        known_inputs(self.modules(), inputs)
+        known_inputs(takers(self), inputs)
         found: list[Tensor] = []
         count = len(self.losses)
         for number, loss in enumerate(self.losses):

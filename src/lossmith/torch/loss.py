@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lossmith.core.catalogue import Record, find
 from lossmith.core.parameters import PerClass
-from lossmith.core.pixels import TASKS, Task
+from lossmith.core.pixels import Task, check_task
 from lossmith.core.spec import Atom
 from lossmith.errors import must
 from lossmith.torch import engine
@@ -54,13 +54,14 @@ class Loss(nn.Module):
 
     def __init__(self, task: Task, **parameters: Any) -> None:
         super().__init__()
-        if task not in TASKS:
-            raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+        check_task(task)
         if task not in self.record.tasks:
             expected = " or ".join(repr(name) for name in self.record.tasks)
             raise ValueError(must(f"task of {self.record.name}", expected, task))
         parameters = {name: plain(value) for name, value in parameters.items()}
         self.record.check(parameters)
+        if self.record.agree is not None:
+            self.record.agree(task=task, **{p.name: parameters.get(p.name, p.default) for p in self.record.parameters})
         self.task = task
         self.settings: dict[str, Any] = {}
         for parameter in self.record.parameters:
@@ -84,15 +85,11 @@ class Loss(nn.Module):
         """What decides how a batch is opened; losses of a sum with the same door share it."""
         return self.settings["ignore_index"], self.settings["from_logits"], self.record.supervised
 
-    @property
-    def evaluated(self) -> Record:
-        """The record by which it is computed: its own, or one that its parameters choose."""
-        return self.record
-
-    def arguments(self) -> dict[str, Any]:
-        """The definition's keyword arguments: settings and buffers without the door's."""
-        chosen = {name: value for name, value in self.settings.items() if name not in OPENING}
-        return chosen | self._buffers
+    def asked(self) -> tuple[Record, dict[str, Any]]:
+        """The record by which it is computed, its own or one that parameters choose, and what the definition takes."""
+        chosen = {name: value for name, value in self.settings.items() if name not in OPENING} | self._buffers
+        chosen |= {name: part.asked() for name, part in self._modules.items() if isinstance(part, Loss)}
+        return (self.record, chosen) if self.record.choose is None else self.record.choose(self.record, chosen)
 
     @property
     def learned(self) -> bool:

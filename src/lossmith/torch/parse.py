@@ -7,11 +7,12 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from lossmith.core.catalogue import find
+from lossmith.core.catalogue import PRIORS, find
 from lossmith.core.spec import Atom, parse_spec
 from lossmith.errors import must
 from lossmith.torch.box_loss import BoxLoss
 from lossmith.torch.loss import Door, Loss
+from lossmith.torch.shape import AutoEncoderShapePrior, PCAShapePrior, ShapePrior
 from lossmith.torch.sums import SumLoss
 
 
@@ -21,7 +22,8 @@ def parse(spec: str, task: str | None = None, **options: Unpack[Door]) -> Loss |
     Args:
         spec: such as ``"ce"``, ``"focal(gamma=2, alpha=0.25)"``, ``"0.5*ce + dice"``, ``"topk(k=0.2, loss=focal)"`` or
             ``"my.module:MyLoss(width=3)"``, a class (or function that makes a module) of yours, called as
-            ``loss(logits, target)``.
+            ``loss(logits, target)``, or ``"dice + 0.1*shape_pca(path='prior.safetensors')"`` with a shape prior that
+            was fitted and saved.
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; also given to a class of yours that has such a
             parameter. None for box losses.
         **options: `ignore_index`, `reduction`, `from_logits` and `process_group` for every loss of the catalogue in the
@@ -46,6 +48,8 @@ def parse(spec: str, task: str | None = None, **options: Unpack[Door]) -> Loss |
 def _build(atom: Atom, task: str | None, options: Door) -> nn.Module:
     if ":" in atom.name:
         return _foreign(atom, task)
+    if atom.name in PRIORS:
+        return _prior(atom, task, options)
     record = find(atom.name)
     arguments: dict[str, Any] = dict(options)
     for name, value in atom.arguments.items():
@@ -56,6 +60,27 @@ def _build(atom: Atom, task: str | None, options: Door) -> nn.Module:
             raise ValueError(must(f"task of {record.name}, a loss of boxes,", "None", task))
         return BoxLoss.registry[record.name](**arguments)
     return Loss.registry[record.name](task, **arguments)  # type: ignore[arg-type]
+
+
+def _prior(atom: Atom, task: str | None, options: Door) -> ShapePrior:
+    """The saved prior that a spec names, for a task; an `ignore_index` that is given goes before that of the file."""
+    for option, expected in (("reduction", "mean"), ("from_logits", True), ("process_group", None)):
+        if (got := options.get(option, expected)) != expected:
+            raise ValueError(must(f"{option} with {atom.name}", repr(expected), got))
+    arguments = {"ignore_index": options.get("ignore_index"), **atom.arguments}
+    for name, value in arguments.items():
+        PRIORS[atom.name].parameter(name).legal.check(name, value)
+    path, ignore_index = arguments.get("path"), arguments["ignore_index"]
+    if not isinstance(path, str):
+        raise TypeError(must(f"path of {atom.name}", "the name of a file", path))
+    kinds: tuple[type[ShapePrior], ...] = (PCAShapePrior, AutoEncoderShapePrior)
+    prior = next(kind for kind in kinds if kind.name == atom.name).load(path)
+    if prior.task != task:
+        raise ValueError(must(f"task of the prior in {path}", repr(task), prior.task))
+    if isinstance(ignore_index, int):
+        prior.ignore_index = ignore_index
+        prior._lossmith_atom = Atom(atom.name, {"path": path, "ignore_index": ignore_index})  # type: ignore[assignment]
+    return prior
 
 
 def _foreign(atom: Atom, task: str | None) -> nn.Module:

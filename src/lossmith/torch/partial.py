@@ -3,23 +3,14 @@
 from typing import Any, Literal, Unpack
 
 from lossmith.core.catalogue import CATALOGUE, Record
-from lossmith.core.inputs import INPUTS
 from lossmith.core.partial import marginal
 from lossmith.core.pixels import Task
-from lossmith.core.records.partial import EXCLUSIONS
-from lossmith.errors import must
+from lossmith.core.records.choice import mergeable
 from lossmith.torch.loss import Door, Loss
 from lossmith.torch.pixel import inner_loss
 
-
-def _mergeable(record: Record) -> bool:
-    """Whether it compares probabilities of classes with a target, and needs nothing else."""
-    if "multiclass" not in record.tasks or not record.supervised or record.calibrates:
-        return False
-    return not any(INPUTS[name].required for name in record.inputs)
-
-
-MARGINALS = {record.name: marginal(record) for record in CATALOGUE.values() if _mergeable(record)}
+# Made once: a compiled loss would find another record at every call, and compile again.
+MARGINALS = {record.name: marginal(record) for record in CATALOGUE.values() if mergeable(record)}
 
 
 class MarginalLoss(Loss, name="marginal"):
@@ -44,9 +35,10 @@ class MarginalLoss(Loss, name="marginal"):
 
     The value is that of `loss` on the merged problem, in which each image has classes of its own: a merged class is
     no item of its image (with ``pool="batch"``: a class has the pixels of the images that annotate it), and a mean
-    over classes is over those that are left. Where everything is annotated it is `loss` itself. The losses of a sum
-    are merged each: ``marginal(loss=ce) + marginal(loss=dice)``. Soft targets, shapes, range, identities and empty
-    classes are those of `loss`.
+    over classes is over those that are left. Where everything is annotated it is `loss` itself. It takes no input but
+    `annotated`: maps of distances are its own, of the merged classes. The losses of a sum are merged each:
+    ``marginal(loss=ce) + marginal(loss=dice)``. Soft targets, shapes, range, identities and empty classes are those of
+    `loss`.
 
     Source: Shi 2021, sec. 3; marginal Dice is the mean over the annotated classes and the merged background.
 
@@ -62,18 +54,12 @@ class MarginalLoss(Loss, name="marginal"):
 
     def __init__(self, task: Task = "multiclass", *, loss: Loss | str = "ce", **options: Unpack[Door]) -> None:
         base = inner_loss(task, loss, "one loss of the catalogue; add up marginal losses for a sum")
-        if base.record.name not in MARGINALS or base.settings.get("one_vs_rest"):
-            raise ValueError(must("loss", "one of softmax probabilities and a target alone", str(base.atom)))
         super().__init__(task, loss=base, **options)
 
-    @property
-    def evaluated(self) -> Record:
-        """The loss on the merged classes."""
-        return MARGINALS[self.loss.record.name]
-
-    def arguments(self) -> dict[str, Any]:
-        """Those of the loss, with the reduction of this one."""
-        return self.loss.arguments() | super().arguments()
+    def asked(self) -> tuple[Record, dict[str, Any]]:
+        """The loss on the merged classes, with the reduction of this one."""
+        record, arguments = self.loss.asked()
+        return MARGINALS[record.name], arguments | {"reduction": self.settings["reduction"]}
 
 
 class ExclusionLoss(Loss, name="exclusion"):
@@ -116,13 +102,3 @@ class ExclusionLoss(Loss, name="exclusion"):
         **options: Unpack[Door],
     ) -> None:
         super().__init__(task, form=form, pool=pool, **options)
-
-    @property
-    def evaluated(self) -> Record:
-        """That of the form."""
-        return EXCLUSIONS[self.settings["form"]]
-
-    def arguments(self) -> dict[str, Any]:
-        """What the form takes."""
-        dropped = ("form",) if self.settings["form"] == "dice" else ("form", "pool")
-        return {name: value for name, value in super().arguments().items() if name not in dropped}

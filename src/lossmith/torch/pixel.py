@@ -5,8 +5,8 @@ from typing import Any, Literal, Unpack
 import torch
 from torch import Tensor
 
-from lossmith.core.pixels import Pixels, Task
-from lossmith.core.reduce import Terms
+from lossmith.core.pixels import Task
+from lossmith.core.records import choice
 from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
 from lossmith.torch.parse import parse
@@ -38,11 +38,12 @@ class CrossEntropyLoss(Loss, name="ce"):
 
     Shapes:
         logits (N, C, \*space), binary also (N, 1, \*space) or (N, \*space); target (N, \*space) class indices or
-        the logits' shape,
-        one-hot or soft; weight (N, \*space). Value: a scalar, for ``"none"`` the shape (N, \*space), multilabel
-        (N, C, \*space).
+        the logits' shape, one-hot or soft; weight (N, \*space). Value: a scalar, for ``"none"`` the shape
+        (N, \*space), multilabel (N, C, \*space).
 
     Range [0, inf); 0 for a certain, right prediction. A class without pixels adds nothing.
+
+    Source: Bridle 1990; label smoothing: Szegedy 2016, sec. 7.
 
     >>> import torch
     >>> loss = CrossEntropyLoss("multiclass", ignore_index=255)
@@ -110,13 +111,7 @@ class WeightedCrossEntropyLoss(Loss, name="wce"):
 
     def use(self, counts: Tensor) -> None:
         """Take class counts of a data set, as the argument `counts`."""
-        shape = tuple(counts.shape)
-        legal = {"binary": shape == (2, 2), "multiclass": len(shape) == 2 and shape[1] == 2}
-        if not legal.get(self.task, len(shape) == 3 and shape[1:] == (2, 2)):
-            expected = {"binary": "(2, 2)", "multiclass": "(C, 2)"}.get(self.task, "(C, 2, 2)")
-            raise ValueError(must("counts", f"of shape {expected}", shape))
-        if bool((counts < 0).any()):
-            raise ValueError(must("counts", ">= 0", counts.tolist()))
+        choice.counts_of_classes(task=self.task, counts=counts.tolist())
         self.counts = counts.long().clone()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -167,8 +162,6 @@ class FocalLoss(Loss, name="focal"):
         **options: Unpack[PixelOptions],
     ) -> None:
         super().__init__(task, gamma=gamma, alpha=alpha, normalize=normalize, one_vs_rest=one_vs_rest, **options)
-        if one_vs_rest and task == "multiclass" and not self.settings["from_logits"]:
-            raise ValueError(must("from_logits of a one-vs-rest loss", "True", False))
 
     @classmethod
     def like(cls, library: Literal["monai", "smp", "kornia", "keras"], task: Task, **options: Any) -> Loss | SumLoss:
@@ -192,8 +185,7 @@ class MSELoss(Loss, name="mse"):
     Args:
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         foreground_weight: weight of foreground pixels (multiclass: all classes but 0); 8 gives the 8:1 weighted
-            MSE. The mean divides by
-            the weights.
+            MSE. The mean divides by the weights.
         class_weight, ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes and
             weight.
 
@@ -214,7 +206,13 @@ class L1Loss(Loss, name="l1"):
 
     .. math:: L = \frac{\sum_i w_i |p_i - t_i|}{\sum_i w_i}
 
-    Arguments, shapes and range as in `MSELoss`. Noise-tolerant for symmetric label noise (Ghosh 2017).
+    Args:
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+        foreground_weight: as in `MSELoss`.
+        class_weight, ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes and
+            weight.
+
+    Range [0, 1] for hard targets; 0 at the target itself. Noise-tolerant for symmetric label noise. Source: Ghosh 2017.
 
     >>> import torch
     >>> round(L1Loss("binary")(torch.zeros(1, 2), torch.tensor([[1, 0]])).item(), 6)
@@ -279,20 +277,7 @@ class _HardExamples(Loss):
     loss: Loss
 
     def __init__(self, task: Task, loss: Loss | str, **parameters: object) -> None:
-        base = inner_loss(task, loss, "one pixel loss")
-        if base.record.family != "pixel" or base.record.own_weights:
-            raise ValueError(must("loss", "a pixel loss that does not choose pixels itself", base))
-        super().__init__(task, loss=base, **parameters)
-
-    def arguments(self) -> dict[str, object]:
-        """As of the base, with the pixel loss as a definition."""
-
-        def base(px: Pixels) -> Terms:
-            chosen = {name: value for name, value in self.loss.arguments().items() if name != "reduction"}
-            terms: Terms = self.loss.record.definition(px, **chosen)
-            return terms
-
-        return {**super().arguments(), "base": base}
+        super().__init__(task, loss=inner_loss(task, loss, "one pixel loss"), **parameters)
 
 
 class TopKLoss(_HardExamples, name="topk"):
@@ -359,13 +344,14 @@ class MissingAnnotationLoss(Loss, name="missing"):
     .. math:: L = \frac{\sum_i w_i m_i (-\log p_{t_i})}{\sum_i w_i m_i}
 
     m = 0 for background pixels whose argmax is a class c > 0 of which the image has no labelled pixel, 1 for all
-    others. Equal to
-    cross-entropy where every predicted class is labelled in the image.
+    others. Equal to cross-entropy where every predicted class is labelled in the image.
 
     Args:
         task: ``"binary"`` or ``"multiclass"``; class 0 is the background.
         class_weight, ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; so are shapes,
             range and weight.
+
+    Source: none; the definition is this one.
 
     >>> import torch
     >>> logits = torch.tensor([[[0.0, 0.0], [-9.0, 5.0]]])  # the second pixel looks like class 1 ...

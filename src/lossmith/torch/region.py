@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, Unpack
 
 from lossmith.core.pixels import Task
-from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
 from lossmith.torch.presets import preset
 from lossmith.torch.sums import SumLoss
@@ -163,7 +162,6 @@ class TverskyLoss(Loss, name="tversky"):
         smooth: float = 0.0,
         **options: Unpack[IndexOptions],
     ) -> None:
-        _check_balance(alpha, beta)
         super().__init__(task, alpha=alpha, beta=beta, smooth=smooth, **options)
 
     @classmethod
@@ -213,7 +211,6 @@ class FocalTverskyLoss(Loss, name="focal_tversky"):
         smooth: float = 0.0,
         **options: Unpack[IndexOptions],
     ) -> None:
-        _check_balance(alpha, beta)
         super().__init__(task, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth, **options)
 
 
@@ -288,10 +285,6 @@ class LovaszHingeLoss(Loss, name="lovasz_hinge"):
     ) -> None:
         super().__init__(task, per_image=per_image, classes=classes, class_weight=class_weight, **options)
 
-    def arguments(self) -> dict[str, object]:
-        """As of the base, with the formula as it stands for an image without foreground."""
-        return {**super().arguments(), "empty": "smooth"}
-
 
 class LovaszSoftmaxLoss(Loss, name="lovasz"):
     r"""The Lovasz extension of the Jaccard loss on probability errors.
@@ -329,9 +322,3 @@ class LovaszSoftmaxLoss(Loss, name="lovasz"):
         **options: Unpack[Door],
     ) -> None:
         super().__init__(task, per_image=per_image, classes=classes, empty=empty, class_weight=class_weight, **options)
-
-
-def _check_balance(alpha: float, beta: float) -> None:
-    """With alpha = beta = 0 the index is 1 whatever is predicted."""
-    if alpha == 0 and beta == 0:
-        raise ValueError(must("alpha and beta", "not both 0", (alpha, beta)))

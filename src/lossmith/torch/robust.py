@@ -3,7 +3,6 @@
 from typing import Unpack
 
 from lossmith.core.pixels import Task
-from lossmith.errors import must
 from lossmith.torch.loss import Loss
 from lossmith.torch.pixel import PixelOptions
 
@@ -86,8 +85,6 @@ class SymmetricCrossEntropyLoss(Loss, name="sce"):
     def __init__(
         self, task: Task, *, alpha: float = 0.1, beta: float = 1.0, A: float = -4.0, **options: Unpack[PixelOptions]
     ) -> None:
-        if alpha == 0 and beta == 0:
-            raise ValueError(must("alpha and beta", "not both 0", (alpha, beta)))
         super().__init__(task, alpha=alpha, beta=beta, A=A, **options)
 
 

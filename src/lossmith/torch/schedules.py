@@ -7,14 +7,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from lossmith.core.parameters import Count, Interval
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, Count
 from lossmith.core.spec import Atom
 from lossmith.errors import must
 from lossmith.torch.sums import Composition, atom_of, leaves_of, names_of, parts_of, together
 from lossmith.torch.whole import exact
-
-FACTOR = Interval(0.0, math.inf)
-POSITIVE = Interval(0.0, math.inf, low_open=True)
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            legal = Count(1) if field.name in ("steps", "every") else POSITIVE if field.name == "gamma" else FACTOR
+            legal = Count(1) if field.name in ("steps", "every") else POSITIVE if field.name == "gamma" else NONNEGATIVE
             legal.check(field.name, getattr(self, field.name))
 
     def __call__(self, step: Tensor) -> Tensor:

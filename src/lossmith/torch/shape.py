@@ -5,17 +5,18 @@ masks of one size, and frozen: nothing in it learns while a network does.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from lossmith.core.namespaces.torch import xp
-from lossmith.core.pixels import TASKS, Task
+from lossmith.core.pixels import Task, check_task
+from lossmith.core.spec import Atom
 from lossmith.errors import must
 from lossmith.torch.autoencoder import decoder_of, encoder_of, train
+from lossmith.torch.maps import as_maps, maps_of, smooth_maps
 from lossmith.torch.sums import SumLoss
 
 
@@ -24,12 +25,12 @@ class ShapePrior(nn.Module):
 
     __call__: Callable[..., Tensor]
     kind: ClassVar[str]
+    name: ClassVar[str]
     mean: Tensor
 
     def __init__(self, task: Task, mean: Tensor, ignore_index: int | None = None) -> None:
         super().__init__()
-        if task not in TASKS:
-            raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
+        check_task(task)
         self.task = task
         self.ignore_index = ignore_index
         self.register_buffer("mean", mean)
@@ -87,15 +88,21 @@ class ShapePrior(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The prior that was saved to a file."""
-        from safetensors import safe_open
+        """The prior that was saved to a file; in a spec it is ``shape_pca(path=...)`` or ``shape_ae(path=...)``."""
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("lossmith", "{}"))
-            if about.pop("kind", None) != cls.kind:
-                raise ValueError(must("path", f"a file that {cls.__name__}.save wrote", str(path)))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return cls.restored(tensors, about)
+        expected = f"a file that {cls.__name__}.save wrote"
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {}).get("lossmith", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(must("path", expected, str(path))) from error
+        if about.pop("kind", None) != cls.kind:
+            raise ValueError(must("path", expected, str(path)))
+        prior = cls.restored(tensors, about)
+        prior._lossmith_atom = Atom(cls.name, {"path": str(path)})  # type: ignore[assignment]
+        return prior
 
     def settings(self) -> dict[str, Any]:
         """What it takes beside the tensors to make the prior again."""
@@ -133,6 +140,8 @@ class PCAShapePrior(ShapePrior):
 
     Range [0, inf), 0 where p = t.
 
+    Source: Leventon 2000 (a linear model of signed distances); the distance between codes is Oktay 2018, Eq. 2.
+
     >>> import torch
     >>> masks = torch.tensor([[[0, 0, 1]], [[0, 1, 1]], [[1, 1, 1]]])  # bars of three lengths
     >>> prior = PCAShapePrior.fit(masks, "binary", components=1)
@@ -142,6 +151,7 @@ class PCAShapePrior(ShapePrior):
     """
 
     kind = "pca"
+    name = "shape_pca"
     components: Tensor
     variances: Tensor
 
@@ -174,10 +184,10 @@ class PCAShapePrior(ShapePrior):
                 this width in pixels, whose principal components are smooth.
             ignore_index: target value of pixels that do not count when the loss is called.
         """
-        maps = _maps_of(masks, task, classes)
+        maps = maps_of(masks, task, classes)
         if isinstance(components, bool) or not isinstance(components, int) or not 0 < components < len(maps):
             raise ValueError(must("components", f"a whole number from 1 to {len(maps) - 1}", components))
-        maps = maps if width == 0 else _smooth(maps, width)
+        maps = maps if width == 0 else smooth_maps(maps, width)
         mean = maps.mean(0)
         _, scale, directions = torch.linalg.svd((maps - mean).flatten(1), full_matrices=False)
         variances = scale[:components] ** 2 / (len(maps) - 1)
@@ -217,7 +227,8 @@ class AutoEncoderShapePrior(ShapePrior):
     f is the encoder of a small convolutional autoencoder trained to give masks back, \sigma_i the standard deviation of
     a code over them. The encoder is frozen; the gradient goes through it to the logits.
 
-    Made by `fit`, or by `load`.
+    Made by `fit`, by `load`, or with an `encoder` of one's own, a module from maps (N, C, \*space) to codes (N, k), the
+    `mean` (C, \*space) of the masks and the `deviation` (k) of their codes; that one cannot be saved.
 
     Shapes:
         as `PCAShapePrior`, with 2 or 3 axes of space. It has no value without a target.
@@ -226,9 +237,17 @@ class AutoEncoderShapePrior(ShapePrior):
 
     Source: Oktay 2018 (anatomically constrained networks), Eq. 2; the codes are divided by their deviation, so that the
     value does not depend on the scale that the autoencoder happened to find.
+
+    >>> import torch
+    >>> masks = torch.eye(4).repeat(1, 4).view(4, 4, 4).long()  # bars in four places
+    >>> prior = AutoEncoderShapePrior.fit(masks, "binary", components=2, width=2, epochs=1)
+    >>> logits = 40.0 * (2 * masks[:, None].float() - 1)
+    >>> round(prior(logits, masks).item(), 6), prior(logits, masks.flip(0)).item() > 0
+    (0.0, True)
     """
 
     kind = "autoencoder"
+    name = "shape_ae"
     deviation: Tensor
 
     def __init__(
@@ -277,7 +296,7 @@ class AutoEncoderShapePrior(ShapePrior):
             seed: decides initial weights and order; the random state of torch stays as it was.
             ignore_index: as in `PCAShapePrior.fit`.
         """
-        maps = _maps_of(masks, task, classes).float()
+        maps = maps_of(masks, task, classes).float()
         if maps.ndim not in (4, 5):
             raise ValueError(must("masks", "of 2 or 3 spatial axes", tuple(masks.shape)))
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -300,7 +319,10 @@ class AutoEncoderShapePrior(ShapePrior):
         return distance
 
     def settings(self) -> dict[str, Any]:
-        """See `ShapePrior`."""
+        """See `ShapePrior`; a file has no code, so it cannot hold an encoder that is not ours."""
+        ours = encoder_of(self.mean, len(self.deviation), self.width).state_dict()
+        if _shapes(ours) != _shapes(self.encoder.state_dict()):
+            raise ValueError(must("encoder of a prior that is saved", "that of `fit`", type(self.encoder).__name__))
         return {"width": self.width}
 
     @classmethod
@@ -311,39 +333,5 @@ class AutoEncoderShapePrior(ShapePrior):
         return prior
 
 
-def as_maps(labels: Tensor, task: str, channels: int) -> Tensor:
-    """Class indices, for multilabel 0 and 1, as maps (N, C, *space) of bools."""
-    if labels.is_floating_point():
-        raise TypeError(must("target", "class indices of an integer dtype", str(labels.dtype)))
-    top = channels - 1 if task == "multiclass" else 1
-    flaw = xp.outside(labels, 0, top)
-    if flaw is True:
-        raise ValueError(must("target", f"class indices from 0 to {top}", xp.extremes(labels)))
-    if task == "multilabel":
-        return labels > 0
-    classes = torch.arange(channels, device=labels.device) if task == "multiclass" else labels.new_ones(1).long()
-    return labels.long().unsqueeze(1) == classes.view(1, -1, *[1] * (labels.ndim - 1))
-
-
-def _maps_of(masks: Tensor, task: str, classes: int | None) -> Tensor:
-    if task not in TASKS:
-        raise ValueError(must("task", "'binary', 'multiclass' or 'multilabel'", task))
-    masks = torch.as_tensor(masks)
-    least = 3 if task == "multilabel" else 2
-    if masks.ndim < least or len(masks) < 2:
-        raise ValueError(must("masks", "at least two masks of one size", tuple(masks.shape)))
-    if masks.is_floating_point() or bool((masks < 0).any()):
-        raise ValueError(must("masks", "class indices from 0 on", str(masks.dtype)))
-    most = int(masks.max())
-    channels = masks.shape[1] if task == "multilabel" else classes or most + 1 if task == "multiclass" else 1
-    if most > (channels - 1 if task == "multiclass" else 1):
-        raise ValueError(must("masks", f"class indices from 0 to {channels - 1 if task == 'multiclass' else 1}", most))
-    return as_maps(masks, task, channels).double()
-
-
-def _smooth(maps: Tensor, width: float) -> Tensor:
-    """The logistic function of the distance to the border over `width`, above 1/2 inside."""
-    from lossmith.core.distance import signed_distance
-
-    distance = signed_distance(maps.numpy() > 0, None, (1.0,) * (maps.ndim - 2))
-    return torch.sigmoid(-torch.from_numpy(distance).double() / width)
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}

@@ -44,7 +44,7 @@ class Composition(nn.Module):
 
     def forward(self, logits: Any, target: Any = None, weight: Any = None, **inputs: Tensor) -> Tensor:
         """The value; an input goes to the losses that take it."""
-        known_inputs(self.modules(), inputs)
+        known_inputs(takers(self), inputs)
         return self._total(self.parts(iter(values_at(self.leaves(), logits, target, weight, inputs))), self.names)
 
     def _total(self, parts: Sequence[Tensor], names: Names) -> Tensor:
@@ -99,6 +99,11 @@ class Composition(nn.Module):
 def leaves_of(loss: nn.Module) -> list[nn.Module]:
     """The losses inside that look at the batch."""
     return loss.leaves() if isinstance(loss, Composition) else [loss]
+
+
+def takers(loss: nn.Module) -> list[Loss]:
+    """The losses inside that are called; a loss inside of one of them gets no inputs of its own."""
+    return [loss] if isinstance(loss, Loss) else [taker for part in loss.children() for taker in takers(part)]
 
 
 def parts_of(loss: nn.Module, values: Iterator[Tensor]) -> list[Tensor]:
@@ -171,7 +176,7 @@ def of_one_shape(values: Sequence[Tensor]) -> None:
 
 def _called(loss: nn.Module, logits: Any, target: Any, weight: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     """The value of a module that is no loss of pixels: it gets what it takes."""
-    wanted = {name for part in loss.modules() if isinstance(part, Loss) for name in part.record.inputs}
+    wanted = {name for part in takers(loss) for name in part.record.inputs}
     more = {name: value for name, value in inputs.items() if name in wanted}
     if weight is not None:
         if "weight" not in inspect.signature(loss.forward).parameters:

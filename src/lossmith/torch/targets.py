@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossmith.core import distance
-from lossmith.core.parameters import Count, Interval
+from lossmith.core import border_weights
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, Count
 from lossmith.errors import must
 from lossmith.torch.pixel import WeightedCrossEntropyLoss
 
@@ -54,15 +54,15 @@ def unet_weight_map(
         raise TypeError(must("target", "a tensor of integers or bool", str(getattr(target, "dtype", type(target)))))
     if target.ndim < 2:
         raise ValueError(must("target", "of shape (N, *space)", tuple(target.shape)))
-    Interval(0.0).check("w0", w0)
-    Interval(0.0, low_open=True).check("sigma", sigma)
+    NONNEGATIVE.check("w0", w0)
+    POSITIVE.check("sigma", sigma)
     masks = target.detach().cpu().long().numpy()
     valid = np.full(masks.shape, True) if ignore_index is None else masks != ignore_index
     masks = np.where(valid, masks, 0)
     if masks.size and masks.min() < 0:
         raise ValueError(must("target", ">= 0", int(masks.min())))
     maps = [
-        distance.unet_weight_map(mask, counted, w0, sigma, class_weight=class_weight, instances=instances)
+        border_weights.unet_weight_map(mask, counted, w0, sigma, class_weight=class_weight, instances=instances)
         for mask, counted in zip(masks, valid, strict=True)
     ]
     stacked = np.stack(maps) if maps else np.zeros(masks.shape)

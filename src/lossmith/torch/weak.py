@@ -2,11 +2,7 @@
 
 from typing import Literal, Unpack
 
-import torch
-
 from lossmith.core.pixels import Task
-from lossmith.core.weak import check_size_bounds
-from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
 
 
@@ -20,16 +16,7 @@ class KernelOptions(Door, total=False):
     sigma_rgb: float
 
 
-class _Kernelled(Loss):
-    """What losses share that weigh neighbours by the image."""
-
-    def __init__(self, task: Task, **options: Unpack[KernelOptions]) -> None:
-        super().__init__(task, **options)
-        if self.settings["appearance"] + self.settings["smoothness"] == 0:
-            raise ValueError(must("appearance or smoothness", "> 0", (0, 0)))
-
-
-class GatedCRFLoss(_Kernelled, name="gated_crf"):
+class GatedCRFLoss(Loss, name="gated_crf"):
     r"""Gated conditional random field: neighbours that look alike should have the same class. It has no target.
 
     .. math:: L = \frac{\sum_i w_i \sum_{j \ne i} g_j\, k_{ij} \left(1 - \sum_c p_{ic} p_{jc}\right)}{\sum_i w_i},\qquad
@@ -63,8 +50,11 @@ class GatedCRFLoss(_Kernelled, name="gated_crf"):
     0.986207
     """
 
+    def __init__(self, task: Task, **options: Unpack[KernelOptions]) -> None:
+        super().__init__(task, **options)
 
-class NormalizedCutLoss(_Kernelled, name="ncut"):
+
+class NormalizedCutLoss(Loss, name="ncut"):
     r"""Normalised cut: classes that are cut off where neighbours look different. It has no target.
 
     .. math:: L = \mathrm{mean}_k \frac{p_k^\top W (1 - p_k)}{1^\top W p_k},\qquad W_{ij} = w_i w_j k_{ij},\ W_{ii} = 0
@@ -87,6 +77,9 @@ class NormalizedCutLoss(_Kernelled, name="ncut"):
     >>> round(NormalizedCutLoss("binary", smoothness=0.0)(logits, image=image).item(), 6)
     0.0
     """
+
+    def __init__(self, task: Task, **options: Unpack[KernelOptions]) -> None:
+        super().__init__(task, **options)
 
 
 class MumfordShahLoss(Loss, name="mumford_shah"):
@@ -232,10 +225,3 @@ class SizeConstraint(Loss, name="size"):
         self, task: Task, *, low: float | Numbers = 0.01, high: float | Numbers = 0.1, **options: Unpack[Door]
     ) -> None:
         super().__init__(task, low=low, high=high, **options)
-        check_size_bounds(_numbers(low), _numbers(high))
-
-
-def _numbers(bound: float | Numbers) -> list[float]:
-    """One number, or one for each class."""
-    found: list[float] = torch.as_tensor(bound, dtype=torch.float64).reshape(-1).tolist()
-    return found

@@ -35,7 +35,7 @@ class _Jax(Standard):
     def outside(self, x: Array, low: float, high: float) -> bool | Array:
         if x.dtype == bool or x.size == 0:
             return False
-        most = jnp.finfo(x.dtype).max if self.kind(x) == "real" else jnp.iinfo(x.dtype).max
+        most = float(jnp.finfo(x.dtype).max) if self.kind(x) == "real" else int(jnp.iinfo(x.dtype).max)
         flag = jnp.any(~((x >= low) & (x <= min(high, most))))
         seen = self.read(flag)
         return flag if seen is None else seen
@@ -68,10 +68,14 @@ class _Jax(Standard):
     def signed_distance(
         self, inside: Array, valid: Array | None, spacing: Sequence[float], power: float, like: Array
     ) -> Array:
-        def measured(inside: Any, valid: Any = None) -> np.ndarray:
-            return distance.signed_distance(inside, valid, spacing, power, np.float64).astype(like.dtype)
+        def squares(inside: Any, valid: Any = None) -> np.ndarray:
+            return distance.signed_distance(inside, valid, spacing, 2.0, np.float32)
 
-        return _on_the_host(measured, like.dtype, *([inside] if valid is None else [inside, valid]))
+        # Whole float32 numbers come back: a thread of a callback may not know that float64 is enabled.
+        masks = [inside] if valid is None else [inside, valid]
+        signed = _on_the_host(squares, np.float32, *masks).astype(like.dtype)
+        length = jnp.sqrt(jnp.abs(signed)) if power == 1 else jnp.abs(signed) ** (0.5 * power)
+        return jnp.where(signed < 0, -length, length)
 
     def tube(self, masks: Array, axes: int, width: int) -> Array:
         return _on_the_host(lambda masks: tube(masks, axes, width), masks.dtype, masks)

@@ -18,6 +18,16 @@ from lossmith.core.namespaces.size import Size, known
 KINDS = (("is_bool", "bool"), ("is_integer", "integer"), ("is_floating", "real"))
 
 
+def _operator(f: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Any, Any], "Tensor"]:
+    """An operator of two operands."""
+
+    def operate(self: "Tensor", other: Any) -> "Tensor":
+        operands = (self.values, self.alike(other))
+        return Tensor(f(*(operands[::-1] if swapped else operands)))
+
+    return operate
+
+
 class Tensor:
     """A tensor as an array of the standard."""
 
@@ -53,6 +63,15 @@ class Tensor:
         keys = key if isinstance(key, tuple) else (key,)
         return Tensor(self.values[tuple(map(_cut, keys))])
 
+    __add__, __radd__ = _operator(tf.add), _operator(tf.add, swapped=True)
+    __sub__, __rsub__ = _operator(tf.subtract), _operator(tf.subtract, swapped=True)
+    __mul__, __rmul__ = _operator(tf.multiply), _operator(tf.multiply, swapped=True)
+    __floordiv__, __rtruediv__ = _operator(tf.math.floordiv), _operator(tf.divide, swapped=True)
+    __lt__, __le__ = _operator(tf.less), _operator(tf.less_equal)
+    __gt__, __ge__ = _operator(tf.greater), _operator(tf.greater_equal)
+    __eq__, __ne__ = _operator(tf.equal), _operator(tf.not_equal)  # type: ignore[assignment]
+    __and__, __or__ = _operator(tf.logical_and), _operator(tf.logical_or)
+
     def __neg__(self) -> "Tensor":
         return Tensor(-self.values)
 
@@ -65,12 +84,9 @@ class Tensor:
     def __truediv__(self, other: Any) -> "Tensor":
         if isinstance(other, Size):  # of nothing the sum is 0, and so is the mean
             return Tensor(self.values / tf.cast(tf.maximum(other.value, 1), self.dtype))
-        return Tensor(self.values / self._alike(other))
+        return Tensor(self.values / self.alike(other))
 
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return Tensor(self._alike(other) / self.values)
-
-    def _alike(self, other: Any) -> Any:
+    def alike(self, other: Any) -> Any:
         """The other operand: of another tensor its own, a number or a length in this one's dtype."""
         if isinstance(other, Tensor):
             return other.values
@@ -78,25 +94,8 @@ class Tensor:
 
 
 def _cut(key: Any) -> Any:
+    """An index as the framework takes it."""
     return slice(known(key.start), known(key.stop), key.step) if isinstance(key, slice) else key
-
-
-def _operator(name: str, f: Callable[[Any, Any], Any], *, swapped: bool = False) -> None:
-    def operate(self: Tensor, other: Any) -> Tensor:
-        operands = (self.values, self._alike(other))
-        return Tensor(f(*(operands[::-1] if swapped else operands)))
-
-    setattr(Tensor, name, operate)
-
-
-for _name, _f in {
-    "add": tf.add, "sub": tf.subtract, "mul": tf.multiply, "floordiv": tf.math.floordiv,
-    "lt": tf.less, "le": tf.less_equal, "gt": tf.greater, "ge": tf.greater_equal,
-    "eq": tf.equal, "ne": tf.not_equal, "and": tf.logical_and, "or": tf.logical_or,
-}.items():  # fmt: skip
-    _operator(f"__{_name}__", _f)
-    if _name in ("add", "sub", "mul"):
-        _operator(f"__r{_name}__", _f, swapped=True)
 
 
 def bare(x: Any) -> Any:
@@ -174,8 +173,9 @@ class _TensorFlow:
     def outside(self, x: Tensor, low: float, high: float) -> bool | Tensor:
         if x.dtype.is_bool:
             return False
-        inside = (x >= max(low, x.dtype.min)) & (x <= min(high, x.dtype.max))
-        flag = Tensor(tf.reduce_any(tf.logical_not(inside.values)))
+        number = int if x.dtype.is_integer else float
+        inside = (x >= max(low, number(x.dtype.min))) & (x <= min(high, number(x.dtype.max)))
+        flag = self.any(~inside)
         seen = self.read(flag)
         return flag if seen is None else seen
 
@@ -184,7 +184,7 @@ class _TensorFlow:
         return Tensor(tf.where(condition.values, *(tf.convert_to_tensor(bare(value), dtype) for value in (x, y))))
 
     def maximum(self, x: Tensor, bound: Any) -> Tensor:
-        return Tensor(tf.maximum(x.values, x._alike(bound)))
+        return Tensor(tf.maximum(x.values, x.alike(bound)))
 
     def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         return Tensor(tf.reshape(x.values, bare(tuple(shape))))
@@ -243,10 +243,11 @@ class _TensorFlow:
         return Tensor(tf.ensure_shape(found, arrays[0].values.shape))
 
     def line_max(self, x: Tensor, *, axis: int) -> Tensor:
-        return Tensor(_line(x.values, axis, tf.maximum))
+        lines = self.reshape(x, (-1, x.shape[axis], 1, math.prod(x.shape[axis + 1 :])))
+        return self.reshape(Tensor(tf.nn.max_pool2d(lines.values, (3, 1), 1, "SAME")), x.shape)
 
     def line_min(self, x: Tensor, *, axis: int) -> Tensor:
-        return Tensor(_line(x.values, axis, tf.minimum))
+        return -self.line_max(-x, axis=axis)
 
     def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[slice, ...]], x: Array) -> Array:
         return self.stack([f(x[piece], number) for number, piece in enumerate(pieces)])
@@ -257,7 +258,7 @@ class _TensorFlow:
     def pad(self, x: Tensor, width: int) -> Tensor:
         return Tensor(tf.pad(x.values, [(0, 0), (0, 0), *[(width, width)] * (x.ndim - 2)]))
 
-    def add_product(self, total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    def add_product(self, total: Array, a: Array, b: Array) -> Array:
         return total + a * b
 
     def symmetric(self, f: Callable[[Array], Array], x: Tensor) -> Tensor:
@@ -265,15 +266,6 @@ class _TensorFlow:
 
     def portion(self, x: Tensor) -> Any:
         return math.prod(x.shape)
-
-
-def _line(x: Any, axis: int, extreme: Callable[[Any, Any], Any]) -> Any:
-    def cut(start: int | None, stop: int | None) -> Any:
-        return x[(slice(None),) * axis + (slice(start, stop),)]
-
-    before = tf.concat([cut(None, 1), cut(None, -1)], axis)
-    behind = tf.concat([cut(1, None), cut(-1, None)], axis)
-    return extreme(extreme(before, x), behind)
 
 
 xp = _TensorFlow()

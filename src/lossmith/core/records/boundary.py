@@ -3,9 +3,9 @@
 import math
 
 from lossmith.core import boundary, contour
-from lossmith.core.parameters import Count, Flag, Interval, Parameter, Spacing
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Count, Flag, Interval, Parameter, Spacing
 from lossmith.core.records.options import CLASS_WEIGHT, DOOR, REGION, SMOOTH
-from lossmith.core.records.record import NONNEGATIVE, POSITIVE, UNIT, Record
+from lossmith.core.records.record import Record
 
 SPACING = Parameter("spacing", None, Spacing(), "the size of a pixel along each axis; None: 1")
 ITEMS = (CLASS_WEIGHT, *REGION, *DOOR)

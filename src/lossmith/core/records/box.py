@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lossmith.core import box, box_variants
-from lossmith.core.parameters import Choice, Interval, Parameter, Size
-from lossmith.core.records.record import NONNEGATIVE, POSITIVE, REDUCTION, UNIT, Record
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Choice, Interval, Parameter, Size
+from lossmith.core.records.record import REDUCTION, Record
 
 FORM = Parameter("form", "iou", Choice(box.PENALTIES), "whose penalties are added")
 SOLID = (2, 3)

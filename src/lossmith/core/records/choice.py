@@ -1,7 +1,7 @@
 """What parameters of a loss say together: where they contradict each other, and by which record it is computed.
 
-A loss inside of another is seen through two faces here: checked, it has a `record`, a `task` and a name; asked, it is
-(record, arguments).
+Every framework's face calls `agree` when a loss is made; a loss inside of another then has a `record` and an `atom`. It
+calls `choose` when the loss is computed; a loss inside is then (record, arguments).
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,13 @@ from lossmith.core.partial import marginal
 from lossmith.core.pixels import Pixels
 from lossmith.core.records.record import Record
 from lossmith.core.reduce import Terms
-from lossmith.core.weak import check_size_bounds
 from lossmith.errors import must
 
 Asked = tuple[Record, dict[str, Any]]
 
 
-def some_errors_count(*, alpha: float, beta: float, **_: object) -> None:
-    """With alpha = beta = 0 the Tversky index is 1 whatever is predicted."""
+def not_both_zero(*, alpha: float, beta: float, **_: object) -> None:
+    """With alpha = beta = 0 the loss is 0 whatever is predicted."""
     if alpha == 0 and beta == 0:
         raise ValueError(must("alpha and beta", "not both 0", (alpha, beta)))
 
@@ -36,9 +35,14 @@ def some_neighbours_count(*, appearance: float, smoothness: float, **_: object) 
         raise ValueError(must("appearance or smoothness", "> 0", (0, 0)))
 
 
-def ordered_bounds(*, low: float | Sequence[float], high: float | Sequence[float], **_: object) -> None:
-    """No lower bound above the upper one."""
-    check_size_bounds(_numbers(low), _numbers(high))
+def ordered_bounds(*, low: Any, high: Any, **_: object) -> None:
+    """No lower bound above the upper one; each is one number, or one for each class."""
+    least, most = _numbers(low), _numbers(high)
+    if len(least) != len(most) and 1 not in (len(least), len(most)):
+        raise ValueError(must("low", f"{len(most)} numbers like high", least))
+    many = max(len(least), len(most))
+    if any(a > b for a, b in zip(least * (many // len(least)), most * (many // len(most)), strict=True)):
+        raise ValueError(must("low", f"at most high, {most}", least))
 
 
 def _numbers(bound: Any) -> list[float]:
@@ -83,8 +87,8 @@ def mergeable(record: Record) -> bool:
 
 def of_classes(*, loss: Any, **_: object) -> None:
     """What is merged are probabilities of classes."""
-    if not mergeable(loss.record) or loss.parameters.get("one_vs_rest"):
-        raise ValueError(must("loss", "one of softmax probabilities and a target alone", str(loss)))
+    if not mergeable(loss.record) or loss.atom.arguments.get("one_vs_rest"):
+        raise ValueError(must("loss", "one of softmax probabilities and a target alone", str(loss.atom)))
 
 
 def hard_examples(record: Record, arguments: dict[str, Any]) -> Asked:

@@ -1,8 +1,8 @@
 """Parameters that many losses have."""
 
 from lossmith.core import region
-from lossmith.core.parameters import Choice, Classes, Flag, Group, Label, Parameter, PerClass
-from lossmith.core.records.record import NONNEGATIVE, REDUCTION
+from lossmith.core.parameters import NONNEGATIVE, Choice, Classes, Flag, Group, Label, Parameter, PerClass
+from lossmith.core.records.record import REDUCTION
 
 IGNORE = Parameter("ignore_index", None, Label(), "target value of pixels that do not count")
 FROM_LOGITS = Parameter("from_logits", True, Flag(), "False: the first argument holds probabilities")

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from lossmith.core import partial
-from lossmith.core.parameters import Choice, Inner, Parameter
+from lossmith.core.parameters import UNIT, Choice, Inner, Parameter
 from lossmith.core.pixel import cross_entropy
 from lossmith.core.records import choice
 from lossmith.core.records.options import DOOR, REGION
-from lossmith.core.records.record import UNIT, Record
+from lossmith.core.records.record import Record
 
 _CROSS_ENTROPY = Record(
     "marginal", "MarginalLoss", "partial",

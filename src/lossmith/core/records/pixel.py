@@ -1,10 +1,22 @@
 """The records of the pixel losses."""
 
 from lossmith.core import pixel, selection
-from lossmith.core.parameters import Choice, Count, Counts, Flag, Inner, Interval, Parameter, PerClass
+from lossmith.core.parameters import (
+    NONNEGATIVE,
+    POSITIVE,
+    UNIT,
+    Choice,
+    Count,
+    Counts,
+    Flag,
+    Inner,
+    Interval,
+    Parameter,
+    PerClass,
+)
 from lossmith.core.records import choice
 from lossmith.core.records.options import DOOR, PIXEL
-from lossmith.core.records.record import NONNEGATIVE, POSITIVE, UNIT, Record
+from lossmith.core.records.record import Record
 
 FOREGROUND_WEIGHT = Parameter("foreground_weight", 1.0, NONNEGATIVE, "weight of foreground pixels, background has 1")
 BASE = Parameter("loss", "ce", Inner("a pixel loss"), "the pixel loss whose hard examples are kept")

@@ -1,23 +1,41 @@
-"""One record for each loss: what it is called, what it computes, what it takes, what holds for it."""
+"""What a record of a loss says, see `catalogue.py`; and the option that all records have."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lossmith.core.parameters import Choice, Interval, Parameter
+from lossmith.core.parameters import NONNEGATIVE, Choice, Interval, Parameter
 from lossmith.core.pixels import TASKS
 from lossmith.core.reduce import REDUCTIONS
 from lossmith.errors import suggest
 
-UNIT = Interval(0.0, 1.0)
-NONNEGATIVE = Interval(0.0, math.inf)
-POSITIVE = Interval(0.0, math.inf, low_open=True)
 REDUCTION = Parameter("reduction", "mean", Choice(REDUCTIONS), "weighted mean, weighted sum, or none")
 
 
 @dataclass(frozen=True)
-class Record:
+class Entry:
+    """What is said of whatever the spec language can name."""
+
+    name: str
+    cls: str
+    family: str
+    summary: str
+    formula: str
+    parameters: tuple[Parameter, ...]
+    paper: str
+    when: str
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter called `name`, or a ValueError that suggests one."""
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        known = [parameter.name for parameter in self.parameters]
+        raise ValueError(f"{self.name} has no parameter {name}{suggest(name, known)}")
+
+
+@dataclass(frozen=True)
+class Record(Entry):
     """A loss of the catalogue.
 
     tasks: what a segmentation loss is for; a box loss has none.
@@ -40,14 +58,6 @@ class Record:
     say by which other record, or with which other arguments, the loss is computed; see `choice.py`.
     """
 
-    name: str
-    cls: str
-    family: str
-    summary: str
-    formula: str
-    parameters: tuple[Parameter, ...]
-    paper: str
-    when: str
     definition: Callable[..., Any]
     tasks: tuple[str, ...] = TASKS
     range: Interval = NONNEGATIVE
@@ -73,14 +83,6 @@ class Record:
     def of_sums(self) -> bool:
         """Whether it is a formula on sums over pixels, one value for an item; else it has a term for every pixel."""
         return hasattr(self.definition, "names")
-
-    def parameter(self, name: str) -> Parameter:
-        """The parameter called `name`, or a ValueError that suggests one."""
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
-        known = [parameter.name for parameter in self.parameters]
-        raise ValueError(f"{self.name} has no parameter {name}{suggest(name, known)}")
 
     def takes_truth_alone(self, parameters: Mapping[str, object]) -> bool:
         """Whether the loss takes of a pixel log p_t alone; smoothed labels and one-vs-rest look at every class."""

@@ -1,10 +1,10 @@
 """The records of the region losses."""
 
 from lossmith.core import lovasz, region
-from lossmith.core.parameters import Choice, Classes, Flag, Parameter
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Choice, Classes, Flag, Parameter
 from lossmith.core.records import choice
 from lossmith.core.records.options import AVERAGE, CLASS_WEIGHT, DOOR, LOG, REGION, SMOOTH, SQUARED
-from lossmith.core.records.record import NONNEGATIVE, POSITIVE, UNIT, Record
+from lossmith.core.records.record import Record
 
 WEIGHTING = Parameter("weighting", "square", Choice(("square", "simple", "uniform")), "w_c = 1/T_c^2, 1/T_c or 1")
 
@@ -32,7 +32,7 @@ RECORDS = (
         ),
         "Salehi 2017, Eq. 3",
         "precision and recall must be traded: beta > alpha for recall", region.tversky, range=UNIT,
-        agree=choice.some_errors_count,
+        agree=choice.not_both_zero,
     ),
     Record(
         "focal_tversky", "FocalTverskyLoss", "region", "a power of the Tversky loss of each class",
@@ -45,7 +45,7 @@ RECORDS = (
         ),
         "Abraham & Khan 2018, Eq. 4",
         "small lesions beside large ones: classes that are nearly right keep a gradient",
-        region.focal_tversky, range=UNIT, agree=choice.some_errors_count,
+        region.focal_tversky, range=UNIT, agree=choice.not_both_zero,
     ),
     Record(
         "gdice", "GeneralizedDiceLoss", "region", "one Dice over all classes, rare classes weighed up",

@@ -1,9 +1,9 @@
 """The records of the region losses beyond overlap."""
 
 from lossmith.core import region_variants as variants
-from lossmith.core.parameters import Distances, Flag, Interval, Parameter
+from lossmith.core.parameters import UNIT, Distances, Flag, Interval, Parameter
 from lossmith.core.records.options import CLASS_WEIGHT, DOOR, REGION, SMOOTH, SQUARED
-from lossmith.core.records.record import UNIT, Record
+from lossmith.core.records.record import Record
 
 ITEMS = (CLASS_WEIGHT, *REGION, *DOOR)
 POOL, _, EMPTY = REGION

@@ -1,9 +1,10 @@
 """The records of the pixel losses for wrong labels and for very rare foreground."""
 
 from lossmith.core import robust
-from lossmith.core.parameters import Interval, Parameter
+from lossmith.core.parameters import NONNEGATIVE, UNIT, Interval, Parameter
+from lossmith.core.records import choice
 from lossmith.core.records.options import PIXEL
-from lossmith.core.records.record import NONNEGATIVE, UNIT, Record
+from lossmith.core.records.record import Record
 
 RECORDS = (
     Record(
@@ -35,6 +36,7 @@ RECORDS = (
         ),
         "Wang 2019",
         "wrong labels; alpha trades speed of learning for robustness", robust.symmetric_cross_entropy, of_truth=True,
+        agree=choice.not_both_zero,
     ),
     Record(
         "asl", "AsymmetricLoss", "pixel", "focal loss with other exponents for what is there and what is not",

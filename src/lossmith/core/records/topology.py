@@ -3,9 +3,9 @@
 import math
 
 from lossmith.core import centreline, topology
-from lossmith.core.parameters import Count, Interval, Parameter
+from lossmith.core.parameters import UNIT, Count, Interval, Parameter
 from lossmith.core.records.options import CLASS_WEIGHT, DOOR, REGION, SMOOTH
-from lossmith.core.records.record import UNIT, Record
+from lossmith.core.records.record import Record
 
 ITERATIONS = Parameter("iterations", 10, Count(1), "erosions: half the width of the thickest structure, or more")
 
@@ -38,7 +38,7 @@ RECORDS = (
         "1 - 2 prec sens / (prec + sens), the skeletons weighed by 1/r, the masks by distance to the border",
         (ITERATIONS, SMOOTH, CLASS_WEIGHT, *REGION, *DOOR),
         "Shi 2024, Eqs. 6-9",
-        "as cldice, where widths differ and matter",
+        "as cldice, where widths differ and matter; beside dice, which it needs to start",
         centreline.cbdice,
         prepare=centreline.radii, terms=centreline.weighed_overlap,
         range=Interval(-math.inf, 1.0), least_at_truth=False, hard_targets=True, neighbours=True, uncut=True,

@@ -2,10 +2,10 @@
 
 from lossmith.core import weak
 from lossmith.core.affinity import Kernel
-from lossmith.core.parameters import Choice, Count, Flag, Parameter, PerClass
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Choice, Count, Flag, Parameter, PerClass
 from lossmith.core.records import choice
 from lossmith.core.records.options import DOOR, FROM_LOGITS
-from lossmith.core.records.record import NONNEGATIVE, POSITIVE, UNIT, Record
+from lossmith.core.records.record import Record
 
 KERNEL = (
     Parameter("radius", Kernel.radius, Count(1), "neighbours are the pixels so many steps away along each axis"),
