@@ -100,7 +100,7 @@ class DeepSupervision(Composition):
             )
             parts += [factor * value for value in parts_of(self.loss, iter(values))]
         of_one_shape(parts)
-        return self._total(parts, lambda: self._names_at(factors))
+        return self._total(parts, lambda loss: loss._names_at(factors))
 
     def _names_at(self, factors: Sequence[float]) -> list[str]:
         return [
@@ -338,7 +338,7 @@ class UncertaintyWeighted(Composition):
             )
             found += values_at(leaves_of(loss), one, truth, count_of, inputs)
         of_one_shape(found)
-        return self._total(self.parts(iter(found)), self.names)
+        return self._total(self.parts(iter(found)), type(self).names)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

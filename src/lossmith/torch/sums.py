@@ -13,7 +13,7 @@ from lossmith.torch.arguments import distinct, factor
 from lossmith.torch.call import known_inputs, values_of
 from lossmith.torch.loss import Door, Loss
 
-Names = Callable[[], list[str]]
+Names = Callable[[Any], list[str]]  # of a composition: bound to it, it would keep it alive
 
 
 class Composition(nn.Module):
@@ -45,7 +45,7 @@ class Composition(nn.Module):
     def forward(self, logits: Any, target: Any = None, weight: Any = None, **inputs: Tensor) -> Tensor:
         """The value; an input goes to the losses that take it."""
         known_inputs(takers(self), inputs)
-        return self._total(self.parts(iter(values_at(self.leaves(), logits, target, weight, inputs))), self.names)
+        return self._total(self.parts(iter(values_at(self.leaves(), logits, target, weight, inputs))), type(self).names)
 
     def _total(self, parts: Sequence[Tensor], names: Names) -> Tensor:
         """The sum of the parts, which are kept for `terms`; inside a trace or a transform there is nothing to keep."""
@@ -70,7 +70,7 @@ class Composition(nn.Module):
         if self._last is None:
             return {}
         names, parts = self._last
-        return dict(zip(distinct(names()), parts, strict=True))
+        return dict(zip(distinct(names(self)), parts, strict=True))
 
     def step(self) -> None:
         """Take every schedule inside one step further, see `Scheduled`."""

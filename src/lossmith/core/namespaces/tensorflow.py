@@ -261,7 +261,7 @@ class _TensorFlow:
     def add_product(self, total: Array, a: Array, b: Array) -> Array:
         return total + a * b
 
-    def symmetric(self, f: Callable[[Array], Array], x: Tensor) -> Tensor:
+    def symmetric(self, f: Callable[[Array], Array], x: Array) -> Array:
         return f(x)
 
     def portion(self, x: Tensor) -> Any:
