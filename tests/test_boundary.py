@@ -149,9 +149,7 @@ def test_values_of_blocks_and_namespaces(name, variant, task):
         for xp in (STRICT, numpy_namespace):
             arrays = (None if x is None else xp.asarray(x) for x in (scores, target, weight))
             px = receive(xp, *arrays, task=task, ignore_index=batch.ignore_index).open()
-            parameters = {
-                key: xp.asarray(x.numpy()) if torch.is_tensor(x) else x for key, x in loss.asked()[1].items()
-            }
+            parameters = {key: xp.asarray(x.numpy()) if torch.is_tensor(x) else x for key, x in loss.asked()[1].items()}
             np.testing.assert_allclose(np.asarray(evaluate(loss.record, px, **parameters)), expected, rtol=1e-10)
 
 

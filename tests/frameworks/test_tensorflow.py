@@ -94,7 +94,7 @@ def test_xla(name):
 
 
 def test_xla_takes_no_distances():
-    given = call("boundary", "multiclass")
+    given = call("boundary", "multiclass", "weight")
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"PyFunc"):
         in_a_graph(given, tf.float32, maps=False, jit_compile=True)
     check(given, in_a_graph(given, tf.float32, maps=False), 2e-5)

@@ -201,7 +201,8 @@ def region_loss(
         value = share * value
     if counted is not None:
         value = xp.where(counted > 0, value, xp.zeros_like(value))
-    if average == "image" and reduction == "mean" and counted is not None:
+    if average == "image" and reduction == "mean" and (counted is not None or px.processes.shared):
+        counted = xp.ones_like(value) if counted is None else counted
         counted = divide(xp, counted, xp.sum(counted, axis=1, keepdims=True) + xp.zeros_like(counted))
     if (joint or average == "micro") and reduction == "none":
         value = value[:, 0]

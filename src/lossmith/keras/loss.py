@@ -56,6 +56,11 @@ class Loss(keras.losses.Loss):  # type: ignore[misc]
     def _terms(self) -> "list[tuple[float, Loss]]":
         return [(1.0, self)]
 
+    @property
+    def spec(self) -> str:
+        """The loss in the spec language."""
+        raise NotImplementedError
+
 
 class CatalogueLoss(Loss):
     """A loss of the catalogue; `record` says which."""
@@ -74,7 +79,9 @@ class CatalogueLoss(Loss):
         task = {} if self.chosen.task is None else {"task": self.chosen.task}
         return {"name": self.name, **task, **written}
 
-    def __str__(self) -> str:
+    @property
+    def spec(self) -> str:
+        """The loss in the spec language. It is not its `str`: Keras compiles what prints as "ce" as its own."""
         return str(self.chosen)
 
 
@@ -147,8 +154,10 @@ class SumLoss(Loss):
         terms = [(factor, keras.saving.deserialize_keras_object(loss)) for factor, loss in config["terms"]]
         return cls(terms, name=config["name"])
 
-    def __str__(self) -> str:
-        return " + ".join(str(Term(coefficient, Atom(str(loss)))) for coefficient, loss in self.terms)
+    @property
+    def spec(self) -> str:
+        """The sum in the spec language."""
+        return " + ".join(str(Term(coefficient, Atom(loss.spec))) for coefficient, loss in self.terms)
 
 
 def _box_value(loss: BoxLoss, y_true: Array, y_pred: Array, weight: Array | None) -> Any:

@@ -163,7 +163,8 @@ class _Torch:
     def signed_distance(
         self, inside: Tensor, valid: Tensor | None, spacing: Sequence[float], power: float, like: Tensor
     ) -> Tensor:
-        return transform.signed_distance(inside, valid, list(spacing), power, like.dtype == torch.float64)
+        found: Tensor = transform.signed_distance(inside, valid, list(spacing), power, like.dtype == torch.float64)
+        return found
 
     def log_sigmoid(self, x: Tensor) -> Tensor:
         return F.logsigmoid(x)
