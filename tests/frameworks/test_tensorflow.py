@@ -1,5 +1,8 @@
 """Every row on TensorFlow by the Keras face: in graphs of which only the classes are known, eager, and under XLA."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -145,6 +148,26 @@ def test_lengths_that_differ_are_seen_when_the_graph_runs():
     graph = tf.function(DiceLoss("multiclass"), input_signature=spec)
     with pytest.raises(tf.errors.InvalidArgumentError):
         graph(np.zeros((1, 3), np.int64), np.zeros((1, 2, 2), np.float32))
+
+
+SHARED = """
+import keras, numpy as np, tensorflow as tf
+from lossmith.keras import parse
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+images = np.linspace(-1, 2, 24).reshape(4, 6, 1).astype("float32")
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((6, 1)), keras.layers.Dense(1, kernel_initializer="ones")])
+        model.compile(keras.optimizers.SGD(1.0), loss=parse("ce + 0.5*focal", "binary"), jit_compile=False)
+    model.fit(images, (images > 0).astype("int32"), batch_size=4, shuffle=False, verbose=0)
+    print(*np.ravel(model.get_weights()[0]))
+"""
+
+
+def test_replicas_share_a_batch():
+    found = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, text=True, check=True).stdout.split()
+    assert float(found[0]) == pytest.approx(float(found[1]), rel=1e-5)
 
 
 def test_a_map_for_another_row_is_not_left_out():

@@ -36,3 +36,9 @@ def give(array: Array) -> Any:
 def traced_as_it_is(f: F) -> F:
     """`f`, which a tracer need not rewrite: nothing in it depends on values."""
     return _module.as_it_is(f) if NAME == "tensorflow" else f
+
+
+def share(mean: Any) -> Any:
+    """What a replica's mean adds to that of all: Keras takes their sum."""
+    count = _module.replicas() if NAME == "tensorflow" else 1
+    return mean if count == 1 else mean / count

@@ -10,7 +10,7 @@ from lossmith.core.namespaces import Array
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom, Term
 from lossmith.errors import must
-from lossmith.keras.backend import give, take, traced_as_it_is, xp
+from lossmith.keras.backend import give, share, take, traced_as_it_is, xp
 
 PACKAGE = "lossmith"
 NOWHERE = -(2**30)  # a class index that none is
@@ -71,6 +71,9 @@ class CatalogueLoss(Loss):
         self.chosen = choose(self.record, task, parameters)
         super().__init__(name=name, reduction=self.chosen.parameters["reduction"])
 
+    def _share(self, value: Any) -> Any:
+        return share(value) if self.reduction == "mean" else value
+
     def get_config(self) -> dict[str, Any]:
         """Name, task, and the parameters that differ from the defaults."""
         written = {
@@ -94,7 +97,7 @@ class SegmentationLoss(CatalogueLoss):
     def _called(self, y_true: Any, y_pred: Any, sample_weight: Any, inputs: Mapping[str, Any]) -> Any:
         mask = getattr(y_pred, "_keras_mask", None)
         arrays = {name: take(value) for name, value in inputs.items()}
-        return _value(self, take(y_true), take(y_pred), take(sample_weight), take(mask), arrays)
+        return self._share(_value(self, take(y_true), take(y_pred), take(sample_weight), take(mask), arrays))
 
     def _wanted(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         return {name: value for name, value in inputs.items() if name in self.record.inputs}
@@ -109,7 +112,7 @@ class BoxLoss(CatalogueLoss):
     def _called(self, y_true: Any, y_pred: Any, sample_weight: Any, inputs: Mapping[str, Any]) -> Any:
         if inputs:
             raise TypeError(must(f"the inputs of {self.record.name}", "none", sorted(inputs)))
-        return _box_value(self, take(y_true), take(y_pred), take(sample_weight))
+        return self._share(_box_value(self, take(y_true), take(y_pred), take(sample_weight)))
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
