@@ -63,7 +63,7 @@ def scores(net, images, masks) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--noise", type=float, default=0.3)
     parser.add_argument("--weight", type=float, default=0.1)
     options = parser.parse_args()

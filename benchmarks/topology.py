@@ -55,8 +55,8 @@ def main() -> None:
             best = dict.fromkeys(losses, float("inf"))
 
             def step(loss, logits=logits, target=target):
-                logits.grad = None
                 loss(logits, target).backward()
+                logits.grad = None
 
             for _ in range(options.runs):
                 for name, loss in losses.items():
