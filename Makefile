@@ -63,9 +63,9 @@ test-frameworks: .venv-frameworks/.ready
 	.venv-bench/bin/python -m pip install --quiet --constraint benchmarks/constraints.txt --group bench --editable .
 	touch $@
 
-# Presets against the libraries that they stand for; what those say is kept by tests/peers/libraries.py, run as a program.
+# Presets against the libraries that they stand for; what those say is kept by tests/against_peers/libraries.py, run as a program.
 test-peers: .venv-bench/.ready
-	.venv-bench/bin/python -m pytest -o pythonpath="tests tests/peers" -o filterwarnings=default -q tests/peers
+	.venv-bench/bin/python -m pytest -o pythonpath="tests tests/against_peers" -o filterwarnings=default -q tests/against_peers
 
 # Every benchmark in turn, going on where an interrupted run stopped; BENCH is for benchmarks/run.py, such as --quick.
 bench: .venv-bench/.ready

@@ -1,4 +1,4 @@
-"""Presets against the stored numbers of other libraries, see tests/peers; the options that they are made of."""
+"""Presets against the stored numbers of other libraries, see tests/against_peers; the options that they are made of."""
 
 import json
 
