@@ -70,10 +70,11 @@ test-peers: .venv-bench/.ready
 # Every benchmark in turn, going on where an interrupted run stopped; BENCH is for benchmarks/run.py, such as --quick.
 bench: .venv-bench/.ready
 	.venv-bench/bin/python benchmarks/run.py $(BENCH)
+	$(MAKE) bench-frameworks
 
 # The same losses written by hand in JAX and TensorFlow, beside ours.
 bench-frameworks: .venv-frameworks/.ready
-	.venv-frameworks/bin/python benchmarks/frameworks.py $(BENCH)
+	.venv-frameworks/bin/python benchmarks/frameworks.py $(filter --quick,$(BENCH))
 
 # The comparison of docs/crackforest.md; DATA is a folder of the CrackForest data set.
 DATA ?= crackforest
