@@ -11,7 +11,7 @@ from paths import in_blocks, in_one
 torch.set_num_threads(1)
 
 # Other libraries have an environment of their own, and so have other frameworks: `make test-peers`, `test-frameworks`.
-collect_ignore = [] if find_spec("segmentation_models_pytorch") else ["peers"]
+collect_ignore = [] if find_spec("segmentation_models_pytorch") else ["against_peers"]
 collect_ignore += [] if find_spec("jax") and find_spec("tensorflow") else ["frameworks"]
 
 
