@@ -22,9 +22,8 @@ from lossmith.core.stable import divide
 from lossmith.errors import must
 
 AXES = (2, 3)
-PIECE = 2**15  # elements that are looked at together: the arrays of a level then stay in the cache
+PIECE = 2**16  # elements that are looked at together: the arrays of a level then stay in the cache
 KEPT = 6  # arrays that a level keeps for its backward pass, for each axis
-HEAVY = 1.5  # of a block: what the levels of a piece may keep
 OVERLAPS = ("inside T", "skeleton P", "inside P", "skeleton T")  # numerator, denominator of precision; of sensitivity
 
 
@@ -162,7 +161,7 @@ def target_skeleton(px: Pixels, iterations: int) -> Array:
 def is_lean(px: Pixels, pieces: Sequence[Piece], iterations: int) -> bool:
     """Whether what the levels of a piece keep would weigh more than the block."""
     rows = max(piece.seen.stop - piece.seen.start for piece in pieces)
-    return bool(KEPT * len(px.space) * (iterations + 1) * rows > HEAVY * px.channels * px.space[0])
+    return bool(KEPT * len(px.space) * (iterations + 1) * rows > px.channels * px.space[0])
 
 
 def sums_of_pieces(px: Pixels, iterations: int, term: Callable[[Array, Piece, bool], list[Array]]) -> Iterator[Array]:
