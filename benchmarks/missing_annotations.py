@@ -12,16 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import cell, run
 from torch import Tensor, nn
 
 from lossmith.data import Data, Samples
 from lossmith.data.shapes import shapes
-from lossmith.lab.machine import Machine
-from lossmith.lab.plan import Settings, make_plan
-from lossmith.lab.records import Store
-from lossmith.lab.runs import run_missing
-from lossmith.lab.statistics import Bootstrap, Interval, p_value
-from lossmith.lab.summary import Scores, collect
+from lossmith.lab.statistics import Bootstrap, p_value
 from lossmith.torch import MarginalLoss
 
 OURS = "missing_annotations:Marginal"
@@ -48,19 +44,6 @@ def complete_only(data: Data) -> Data:
     kept = [i for i, sample in enumerate(data.train) if np.array_equal(sample.mask, sample.truth)]
     train = Samples([data.train.names[i] for i in kept], [data.train._readers[i] for i in kept])
     return replace(data, train=train, fingerprint=f"{data.fingerprint}-complete")
-
-
-def run(data: Data, losses: tuple[str, ...], args: argparse.Namespace, folder: str) -> Scores:
-    settings = Settings(steps=args.steps, crop=64)
-    plan = make_plan(data, losses, seeds=args.seeds, settings=settings)
-    store = Store(args.out / folder)
-    run_missing(plan, store, machine=Machine("cpu", 1), jobs=args.jobs, progress=True)
-    records = {loss: [store.find(trial) for trial in plan.trials if trial.loss == loss] for loss in plan.losses}
-    return collect(plan, records)
-
-
-def cell(interval: Interval) -> str:
-    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
 def table(rate: float, args: argparse.Namespace) -> str:

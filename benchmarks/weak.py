@@ -15,16 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import cell, run
 from torch import Tensor
 from torch.nn import functional as F
 
-from lossmith.data import Data, load
-from lossmith.lab.machine import Machine
-from lossmith.lab.plan import Settings, make_plan
-from lossmith.lab.records import Store
-from lossmith.lab.runs import run_missing
-from lossmith.lab.statistics import Bootstrap, Interval, p_value
-from lossmith.lab.summary import Scores, collect
+from lossmith.data import load
+from lossmith.lab.statistics import Bootstrap, p_value
 from lossmith.torch import parse
 
 CE = "ce(ignore_index=255)"
@@ -36,19 +32,6 @@ LOSSES = (
 )
 SHAPES = "shapes(images=128)"
 SCRIBBLES = "shapes(images=128, weaken=scribbles)"
-
-
-def run(data: Data, losses: tuple[str, ...], args: argparse.Namespace, folder: str) -> Scores:
-    settings = Settings(steps=args.steps, crop=64)
-    plan = make_plan(data, losses, seeds=args.seeds, settings=settings)
-    store = Store(args.out / folder)
-    run_missing(plan, store, machine=Machine("cpu", 1), jobs=args.jobs, progress=True)
-    records = {loss: [store.find(trial) for trial in plan.trials if trial.loss == loss] for loss in plan.losses}
-    return collect(plan, records)
-
-
-def cell(interval: Interval) -> str:
-    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
 def table(args: argparse.Namespace) -> str:

@@ -169,3 +169,13 @@ def test_measures_of_information():
 def test_giou_by_hand():
     """IoU 1/3, hull 6, union 6."""
     assert giou([[0.0, 0.0, 2.0, 2.0]], [[1.0, 0.0, 3.0, 2.0]]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("loss", [lossmith.numpy.entropy, lossmith.numpy.tv, lossmith.numpy.size])
+def test_a_target_that_is_not_read_must_fit_all_the_same(loss):
+    logits = np.zeros((2, 3, 4, 4))
+    assert loss(logits, np.full((2, 4, 4), 7), task="multiclass") == loss(logits, None, task="multiclass")
+    with pytest.raises(
+        ValueError, match=r"^target must be of shape \(2, 4, 4\) or \(2, 3, 4, 4\) for multiclass logits"
+    ):
+        loss(logits, np.zeros((2, 4, 5)), task="multiclass")

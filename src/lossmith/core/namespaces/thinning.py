@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from lossmith.core import thinning
 
 
-@torch.library.custom_op("lossmith::tube", mutates_args=())
+@library.custom_op("lossmith::tube", mutates_args=())
 def tube(masks: Tensor, axes: int, width: int) -> Tensor:
     """See `lossmith.core.thinning`; the work is done on the CPU."""
     found = thinning.tube(masks.detach().cpu().numpy(), axes, width)

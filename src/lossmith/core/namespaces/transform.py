@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from lossmith.core import distance
 
 
-@torch.library.custom_op("lossmith::signed_distance", mutates_args=())
+@library.custom_op("lossmith::signed_distance", mutates_args=())
 def signed_distance(inside: Tensor, valid: Tensor | None, spacing: list[float], power: float, double: bool) -> Tensor:
     """See `lossmith.core.distance`; the work is done on the CPU."""
     counted = None if valid is None else valid.cpu().numpy()
