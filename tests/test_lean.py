@@ -9,16 +9,24 @@ from lossmith.torch import lean, parse
 from paths import given, in_blocks, in_one
 
 SUMS = ("ce", "dice", "dice + ce", "jaccard + 0.3*tversky", "gdice", "0.5*ce + dice(pool='batch')", "focal_tversky")
+OF_TRUTH = (
+    "focal",
+    "dice + ce + focal",
+    "focal(alpha=0.3) + focal(gamma=0.5, normalize='positives')",
+    "wce",
+    "poly + gce",
+)
+BY_CLASS = {"binary": "[1.0, 3.0]", "multiclass": "[1.0, 0.5, 0.0]", "multilabel": "[1.0, 0.5, 3.0]"}
 TASKS = ("binary", "multiclass", "multilabel")
 LOGITS = {torch.float64: 1e-13, torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1e-3}
 
 
-def both(batch, spec):
+def both(batch, spec, **options):
     """Value and gradient by the long way and by the short one."""
-    with in_blocks(), patch.object(lean, "takes", lambda batch, names: False):
-        expected = batch.run(spec)
+    with in_blocks(), patch.object(lean, "takes", lambda batch: False):
+        expected = batch.run(spec, **options)
     with in_blocks(), patch.object(lean.Lean, "look", Counted(lean.Lean.look)) as look:
-        found = batch.run(spec)
+        found = batch.run(spec, **options)
     assert look.calls > 1
     return expected, found
 
@@ -40,11 +48,31 @@ class Counted:
 
 @pytest.mark.parametrize("dtype", LOGITS, ids=str)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("spec", SUMS)
+@pytest.mark.parametrize("spec", SUMS + OF_TRUTH)
 def test_both_ways_agree(spec, task, dtype):
     batch = given(task, space=(3, 37), dtype=dtype)
     for expected, found in zip(*both(batch, spec), strict=True):
         torch.testing.assert_close(found, expected, rtol=LOGITS[dtype], atol=LOGITS[dtype] / 100)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("task", BY_CLASS)
+def test_both_ways_agree_with_class_weights(task, reduction):
+    """Losses of log p_t that weigh classes, each with a mean of its own."""
+    batch = given(task, space=(3, 37))
+    weights = BY_CLASS[task]
+    spec = f"ce(class_weight={weights}) + focal(class_weight={weights}, alpha=0.3) + sce"
+    for expected, found in zip(*both(batch, spec, reduction=reduction), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "spec", ["asl", "asl(clip=0.0)", "asl(gamma_neg=0.0) + dice", "asl(gamma_pos=1.0, gamma_neg=0.5)"]
+)
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_both_ways_agree_on_asymmetric_losses(task, spec):
+    for expected, found in zip(*both(given(task, space=(3, 37)), spec), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32], ids=str)

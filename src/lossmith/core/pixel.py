@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels, check_class_weight
 from lossmith.core.reduce import Terms
-from lossmith.core.stable import divide, power, power_slope
+from lossmith.core.stable import Probability, divide, power, power_slope
 from lossmith.errors import must
 
 PixelDefinition = Callable[[Pixels], Terms]
@@ -135,20 +135,20 @@ def _median(xp: Namespace, values: Array, valid: Array) -> Array:
 
 @dataclass(frozen=True)
 class Focusing:
-    """-(1 - p)^gamma log p as a function of log p."""
+    """-(1 - p)^gamma log p."""
 
     xp: Namespace
     gamma: float
 
-    def __call__(self, log_p: Array) -> Array:
+    def __call__(self, p: Probability) -> Array:
         """The value."""
-        return -power(self.xp, -self.xp.expm1(log_p), self.gamma) * log_p
+        return -power(self.xp, p.rest, self.gamma) * p.log
 
-    def slope(self, log_p: Array) -> Array:
-        """gamma p (1 - p)^(gamma - 1) log p - (1 - p)^gamma."""
-        p = self.xp.exp(log_p)
-        rest = 1.0 - p
-        return self.gamma * power_slope(self.xp, rest, self.gamma) * p * log_p - power(self.xp, rest, self.gamma)
+    def slope(self, p: Probability) -> Array:
+        """By log p: (1 - p)^(gamma - 1) (gamma p log p - (1 - p))."""
+        if self.gamma == 0:
+            return -self.xp.ones_like(p.log)
+        return power_slope(self.xp, p.rest, self.gamma) * (self.gamma * p.value * p.log - p.rest)
 
 
 def focal(
@@ -191,9 +191,10 @@ def _focal_against_rest(
     xp, z, t = px.xp, px.logits, px.target
     focusing = Focusing(xp, gamma)
     if px.soft:
-        hit, miss = t * focusing(xp.log_sigmoid(z)), (1.0 - t) * focusing(xp.log_sigmoid(-z))
+        there, not_there = Probability(xp, xp.log_sigmoid(z)), Probability(xp, xp.log_sigmoid(-z))
+        hit, miss = t * focusing(there), (1.0 - t) * focusing(not_there)
     else:
-        loss = focusing(xp.log_sigmoid(xp.where(t > 0, z, -z)))
+        loss = focusing(Probability(xp, xp.log_sigmoid(xp.where(t > 0, z, -z))))
         hit, miss = t * loss, (1.0 - t) * loss
     if isinstance(alpha, int | float):
         hit, miss = alpha * hit, (1.0 - alpha) * miss
@@ -263,7 +264,11 @@ def foreground(px: Pixels) -> Array:
 
 def class_share(px: Pixels, tables: Tables) -> Array | None:
     """The weight of each pixel's true class."""
-    return None if tables[0] is None else px.expect(px.xp.ones_like, *tables)
+    return None if tables[0] is None else px.expect(_one, *tables)
+
+
+def _one(p: Probability) -> Array:
+    return p.xp.ones_like(p.log)
 
 
 def class_tables(px: Pixels, class_weight: Array | None) -> Tables:

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 from lossmith.core.flaws import flagged
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.processes import ALONE, Processes
-from lossmith.core.stable import log_complement, log_probability, log_sum_exp
+from lossmith.core.stable import Probability, log_complement, log_probability, log_sum_exp
 from lossmith.errors import must
 
 Task = Literal["binary", "multiclass", "multilabel"]
@@ -127,46 +127,51 @@ class Pixels:
             return xp.take_along_axis(self.log_probs, xp.expand_dims(self.labels, axis=1), axis=1)
         return xp.log_sigmoid(xp.where(self.target > 0, self.logits, -self.logits))
 
+    @property
+    def truth(self) -> Probability:
+        """The probability given to the truth of a hard target, see `log_truth`."""
+        return Probability(self.xp, self.log_truth)
+
     def expect(
         self,
-        value: Callable[[Array], Array] | None,
+        value: Callable[[Probability], Array] | None,
         hit_weight: Array | None = None,
         miss_weight: Array | None = None,
     ) -> Array:
-        """The mean of ``value(log p)`` over the target's distribution: (N, 1, P), or (N, K, P) for sigmoid tasks.
+        """The mean of ``value(p)`` over the target's distribution: (N, 1, P), or (N, K, P) for sigmoid tasks.
 
-        multiclass: ``sum_c t_c a_c value(log p_c)``; sigmoid: ``t a value(log p) + (1-t) b value(log(1-p))``,
-        a and b being `hit_weight` and `miss_weight`, one number a channel (1 where None). No `value`: log p itself.
-        In a loss that takes nothing else of a pixel (`Record.of_truth`) a `value` has a method ``slope(log p)``, its
-        derivative, and what comes of it is used linearly: in the loss's derivative the slope takes its place.
+        multiclass: ``sum_c t_c a_c value(p_c)``; sigmoid: ``t a value(p) + (1-t) b value(1-p)``,
+        a and b being `hit_weight` and `miss_weight`, one number a channel (1 where None). No `value`: log p.
+        In a loss that takes nothing else of a pixel (`Record.of_truth`) a `value` has a method ``slope(p)``, its
+        derivative by log p, and what comes of it is used linearly: in the loss's derivative the slope takes its place.
         """
         xp = self.xp
         a, b = (None if w is None else xp.reshape(w, (1, -1, 1)) for w in (hit_weight, miss_weight))
         if self.labels is not None:
             term = self._of_truth(value)
             return term if hit_weight is None else term * xp.lookup(hit_weight, xp.expand_dims(self.labels, axis=1))
-        value = value or _itself
+        if self.task != "multiclass" and not self.soft and self.from_logits:
+            term = self._of_truth(value)
+            if a is None:
+                return term
+            assert b is not None
+            return term * (self.target * a + (1.0 - self.target) * b)
+        value = value or _log
         if self.task == "multiclass":
             term = self.target * value(self._where(self.target > 0, self.log_probs))
             return xp.sum(term if a is None else a * term, axis=1, keepdims=True)
-        if self.soft or not self.from_logits:
-            hit = value(self._where(self.target > 0, self.log_probs))
-            miss = value(self._where(self.target < 1, self.log_rest))
-            hit, miss = (hit if a is None else a * hit), (miss if b is None else b * miss)
-            return self.target * hit + (1.0 - self.target) * miss
-        term = self._of_truth(value if value is not _itself else None)
-        if a is None:
-            return term
-        assert b is not None
-        return term * (self.target * a + (1.0 - self.target) * b)
+        hit = value(self._where(self.target > 0, self.log_probs))
+        miss = value(self._where(self.target < 1, self.log_rest))
+        hit, miss = (hit if a is None else a * hit), (miss if b is None else b * miss)
+        return self.target * hit + (1.0 - self.target) * miss
 
-    def _of_truth(self, value: Callable[[Array], Array] | None) -> Array:
-        """`value` of the truth's log-probability, or that itself."""
-        return self.log_truth if value is None else value(self.log_truth)
+    def _of_truth(self, value: Callable[[Probability], Array] | None) -> Array:
+        """`value` of the truth's probability, or the logarithm of that."""
+        return self.log_truth if value is None else value(self.truth)
 
-    def _where(self, present: Array, log_p: Array) -> Array:
-        """log p of the classes that the target holds; of others it may be -inf, and 0 times that is not 0."""
-        return self.xp.where(present, log_p, self.xp.zeros_like(log_p))
+    def _where(self, present: Array, log_p: Array) -> Probability:
+        """p of the classes that the target holds; of others log p may be -inf, and 0 times that is not 0."""
+        return Probability(self.xp, self.xp.where(present, log_p, self.xp.zeros_like(log_p)))
 
     def sum(self, term: Array) -> Array:
         """Sum over the pixels, each counted `weight` times: (N, k, P) -> (N, k)."""
@@ -220,7 +225,7 @@ class Pixels:
 
     def true_probability(self) -> Array:
         """p_t, the probability given to the truth: (N, 1, P), or (N, K, P) for sigmoid tasks."""
-        return self.expect(self.xp.exp)
+        return self.expect(_value)
 
     def map(self, term: Callable[["Pixels"], Array]) -> Array:
         """A term of every pixel of the whole, without gradient."""
@@ -287,8 +292,12 @@ class Pixels:
         return self.xp.reshape(term, shape)
 
 
-def _itself(log_p: Array) -> Array:
-    return log_p
+def _log(p: Probability) -> Array:
+    return p.log
+
+
+def _value(p: Probability) -> Array:
+    return p.value
 
 
 def check_task(task: object) -> None:

@@ -169,7 +169,7 @@ def distances_moved(px: Pixels, *, distances: Array | None) -> dict[str, Array]:
     assert labels is not None
     objects = foreground(px)
     if distances is None:
-        moved, a = -px.expect(xp.expm1), objects
+        moved, a = px.expect(lambda p: p.rest), objects
     else:  # column by column: an index of the block's size would cost more than all the rest
         rows = xp.stack([xp.lookup(distances[c * K : (c + 1) * K], labels) for c in range(K)], axis=1)
         moved, a = xp.sum(px.probs * rows, axis=1, keepdims=True), rows[:, :1, :]

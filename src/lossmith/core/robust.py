@@ -7,23 +7,23 @@ from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixel import Focusing, class_share, class_tables
 from lossmith.core.pixels import Pixels
 from lossmith.core.reduce import Terms
-from lossmith.core.stable import power, power_slope
+from lossmith.core.stable import Probability, power, power_slope
 
 
 @dataclass(frozen=True)
 class Poly:
-    """-log p + epsilon (1 - p) as a function of log p."""
+    """-log p + epsilon (1 - p)."""
 
     xp: Namespace
     epsilon: float
 
-    def __call__(self, log_p: Array) -> Array:
+    def __call__(self, p: Probability) -> Array:
         """The value."""
-        return -log_p - self.epsilon * self.xp.expm1(log_p)
+        return -p.log + self.epsilon * p.rest
 
-    def slope(self, log_p: Array) -> Array:
-        """-1 - epsilon p."""
-        return -1.0 - self.epsilon * self.xp.exp(log_p)
+    def slope(self, p: Probability) -> Array:
+        """By log p: -1 - epsilon p."""
+        return -1.0 - self.epsilon * p.value
 
 
 def poly(px: Pixels, *, epsilon: float = 1.0, class_weight: Array | None = None) -> Terms:
@@ -33,18 +33,18 @@ def poly(px: Pixels, *, epsilon: float = 1.0, class_weight: Array | None = None)
 
 @dataclass(frozen=True)
 class BoxCox:
-    """(1 - p^q) / q as a function of log p; -log p for q = 0."""
+    """(1 - p^q) / q; -log p for q = 0."""
 
     xp: Namespace
     q: float
 
-    def __call__(self, log_p: Array) -> Array:
+    def __call__(self, p: Probability) -> Array:
         """The value."""
-        return -log_p if self.q == 0 else -self.xp.expm1(self.q * log_p) / self.q
+        return -p.log if self.q == 0 else -self.xp.expm1(self.q * p.log) / self.q
 
-    def slope(self, log_p: Array) -> Array:
-        """-p^q."""
-        return -self.xp.exp(self.q * log_p)
+    def slope(self, p: Probability) -> Array:
+        """By log p: -p^q."""
+        return -self.xp.exp(self.q * p.log)
 
 
 def generalized_cross_entropy(px: Pixels, *, q: float = 0.7, class_weight: Array | None = None) -> Terms:
@@ -52,27 +52,27 @@ def generalized_cross_entropy(px: Pixels, *, q: float = 0.7, class_weight: Array
     return _of_truth(px, BoxCox(px.xp, q), class_weight)
 
 
-def _of_truth(px: Pixels, value: Callable[[Array], Array], class_weight: Array | None) -> Terms:
-    """A function of log p_t, with class weights."""
+def _of_truth(px: Pixels, value: Callable[[Probability], Array], class_weight: Array | None) -> Terms:
+    """A function of p_t, with class weights."""
     tables = class_tables(px, class_weight)
     return Terms(px.expect(value, *tables), class_share(px, tables))
 
 
 @dataclass(frozen=True)
 class Symmetric:
-    """-alpha log p - beta A (1 - p) as a function of log p."""
+    """-alpha log p - beta A (1 - p)."""
 
     xp: Namespace
     alpha: float
     reverse: float  # beta A
 
-    def __call__(self, log_p: Array) -> Array:
+    def __call__(self, p: Probability) -> Array:
         """The value."""
-        return -self.alpha * log_p + self.reverse * self.xp.expm1(log_p)
+        return -self.alpha * p.log - self.reverse * p.rest
 
-    def slope(self, log_p: Array) -> Array:
-        """-alpha + beta A p."""
-        return -self.alpha + self.reverse * self.xp.exp(log_p)
+    def slope(self, p: Probability) -> Array:
+        """By log p: -alpha + beta A p."""
+        return -self.alpha + self.reverse * p.value
 
 
 def symmetric_cross_entropy(
@@ -101,33 +101,29 @@ def _reverse(px: Pixels, A: float) -> Array:
 
 @dataclass(frozen=True)
 class Shifted:
-    """-(p - m)^gamma log(1 - (p - m)) as a function of log(1 - p), 0 where p <= m; m > 0."""
+    """-(p - m)^gamma log(1 - (p - m)) as a function of 1 - p, 0 where p <= m; m > 0."""
 
     xp: Namespace
     gamma: float
     m: float
 
-    def _shifted(self, log_rest: Array) -> tuple[Array, Array, Array]:
-        """Where p <= m, p - m elsewhere, and 1 - (p - m)."""
-        xp = self.xp
-        excess = -xp.expm1(log_rest) - self.m
-        free = excess <= 0
-        excess = xp.where(free, xp.zeros_like(excess), excess)
-        return free, excess, 1.0 - excess
+    def _shifted(self, complement: Probability) -> tuple[Array, Array]:
+        """max(p - m, 0), and 1 less that."""
+        excess = self.xp.maximum(complement.rest - self.m, 0.0)
+        return excess, 1.0 - excess
 
-    def __call__(self, log_rest: Array) -> Array:
+    def __call__(self, complement: Probability) -> Array:
         """The value."""
-        xp = self.xp
-        free, excess, rest = self._shifted(log_rest)
-        value = -power(xp, excess, self.gamma) * xp.log(rest)
-        return xp.where(free, xp.zeros_like(value), value)
+        excess, rest = self._shifted(complement)
+        return -power(self.xp, excess, self.gamma) * self.xp.log(rest)
 
-    def slope(self, log_rest: Array) -> Array:
-        """(1 - p) (gamma (p - m)^(gamma - 1) log(1 - p + m) - (p - m)^gamma / (1 - p + m))."""
-        xp = self.xp
-        free, excess, rest = self._shifted(log_rest)
-        slope = self.gamma * power_slope(xp, excess, self.gamma) * xp.log(rest) - power(xp, excess, self.gamma) / rest
-        return xp.where(free, xp.zeros_like(slope), xp.exp(log_rest) * slope)
+    def slope(self, complement: Probability) -> Array:
+        """By log(1 - p): (1 - p) (gamma (p - m)^(gamma - 1) log(1 - p + m) - (p - m)^gamma / (1 - p + m))."""
+        xp, gamma = self.xp, self.gamma
+        excess, rest = self._shifted(complement)
+        if gamma == 0:
+            return xp.where(excess > 0, -complement.value / rest, xp.zeros_like(rest))
+        return complement.value * power_slope(xp, excess, gamma) * (gamma * xp.log(rest) - excess / rest)
 
 
 def asymmetric(

@@ -41,6 +41,30 @@ def power_slope(xp: Namespace, x: Array, gamma: float) -> Array:
     return xp.where(x > POWER_FLOOR, xp.maximum(x, POWER_FLOOR) ** (gamma - 1), xp.zeros_like(x))
 
 
+class Probability:
+    """A probability given by its logarithm; p and 1 - p are computed once. rest: 1 - p, where that is known better."""
+
+    def __init__(self, xp: Namespace, log: Array, rest: Array | None = None) -> None:
+        self.xp = xp
+        self.log = log
+        self._value: Array | None = None
+        self._rest = rest
+
+    @property
+    def value(self) -> Array:
+        """p."""
+        if self._value is None:
+            self._value = self.xp.exp(self.log)
+        return self._value
+
+    @property
+    def rest(self) -> Array:
+        """1 - p, without cancellation."""
+        if self._rest is None:
+            self._rest = -self.xp.expm1(self.log)
+        return self._rest
+
+
 def log_probability(xp: Namespace, p: Array) -> Array:
     """log p; at p = 0 the log of the smallest normal number, with a gradient that still points up."""
     return xp.log(p + xp.floor(p))

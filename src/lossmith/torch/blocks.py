@@ -22,6 +22,7 @@ from lossmith.core.evaluate import Part
 from lossmith.core.flaws import any_of
 from lossmith.core.namespaces.torch import xp
 from lossmith.core.pixels import Pixels
+from lossmith.core.stable import Probability
 
 Place = tuple[slice, slice]
 ORDINARY = 1e4  # logits below it have finite logarithms of probabilities
@@ -48,7 +49,29 @@ class Scratch:
         return view
 
 
-class Block(Pixels):
+class OfTruth(Pixels):
+    """Pixels that know the derivative of a loss by log p_t."""
+
+    _sloping = False
+
+    def slope_of(self, part: Part) -> Tensor:
+        """The derivative of a loss's terms by log p_t, for a loss that takes nothing else of a pixel.
+
+        The terms are linear in what `expect` gives, so putting the slope in its place gives the derivative.
+        """
+        self._sloping = True
+        slope = part.map(self)
+        self._sloping = False
+        return slope
+
+    def _of_truth(self, value: Callable[[Probability], Tensor] | None) -> Tensor:
+        if self._sloping and value is None:
+            return torch.ones_like(self.like if self.labels is None else self.like[:, :1])
+        slope = getattr(value, "slope", None) if self._sloping else None
+        return super()._of_truth(slope or value)
+
+
+class Block(OfTruth):
     """Some pixels of some images, given by probabilities. Bad values raise unless they were `checked` before."""
 
     leaf_names: tuple[str, ...] = ("probs",)
@@ -98,10 +121,6 @@ class Block(Pixels):
         """See `LogitBlock`."""
         return False
 
-    def slope_of(self, part: Part) -> Tensor:
-        """See `LogitBlock`."""
-        raise NotImplementedError
-
     def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
         """Write the gradient of the scores into `out`, from those of the sums `by_hand`, (b, K), and of the leaves."""
         assert not sums
@@ -119,28 +138,11 @@ class LogitBlock(Block):
     def __init__(self, batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False) -> None:
         super().__init__(batch, place, scratch, checked=checked)
         self.by_hand = ("P",) if self.soft else ("P", "I", "PT", "L")
-        self._sloping = False
 
     @property
     def knows_slopes(self) -> bool:
         """Whether `slope_of` can be asked: what a loss takes of a hard target is log p_t."""
         return not self.soft
-
-    def slope_of(self, part: Part) -> Tensor:
-        """The derivative of a loss's terms by log p_t, for a loss that takes nothing else of a pixel.
-
-        The terms are linear in what `expect` gives, so putting the slope in its place gives the derivative.
-        """
-        self._sloping = True
-        slope = part.map(self)
-        self._sloping = False
-        return slope
-
-    def _of_truth(self, value: Callable[[Tensor], Tensor] | None) -> Tensor:
-        if self._sloping and value is None:
-            return torch.ones_like(self.like if self.labels is None else self.like[:, :1])
-        slope = getattr(value, "slope", None) if self._sloping else None
-        return super()._of_truth(slope or value)
 
     def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
         """See `Block`."""

@@ -55,8 +55,8 @@ def values(
     with torch.no_grad():
         parts = [prepare(record, whole, **parameters) for record, parameters in losses]
     walk = Walk(whole, parts)
-    if walk.lean:
-        whole.rows = rows(batch, lean.size(batch))
+    if walk.lean is not None:
+        whole.rows = rows(batch, lean.size(batch, walk.lean))
     outputs = _Blocks.apply(walk, batch.scores, batch.target, batch.weight)  # type: ignore[no-untyped-call]
     sums = dict(zip(walk.keys, outputs, strict=True))
     shared = {} if whole.weighted else {"N": whole.statistic("N")}
@@ -115,8 +115,7 @@ class Walk:
         names = dict.fromkeys(name for part in parts for name in part.statistics)
         self.statistics = tuple(name for name in names if name != "N" or whole.weighted)
         self.keys: list[Key] = []
-        alone = any(not part.names or part.record.terms is not None for part in parts)
-        self.lean = not alone and lean.takes(whole.batch, self.statistics)
+        self.lean = lean.Asked.by(parts, self.statistics) if lean.takes(whole.batch) else None
 
     def look(self, px: Pixels, names: Sequence[str], parts: Sequence[int]) -> dict[Key, Tensor]:
         """What the losses take from one block."""
@@ -204,24 +203,27 @@ class _Reader:
 
 
 class _LeanReader:
-    """Blocks of sums alone, see `lean.py`."""
+    """Blocks of sums and of log p_t alone, see `lean.py`."""
 
-    def __init__(self, walk: Walk, batch: Batch) -> None:
-        self.names = walk.statistics
-        self.blocks = lean.Lean(batch, walk.statistics)
+    def __init__(self, batch: Batch, asked: lean.Asked) -> None:
+        self.asked = asked
+        self.blocks = lean.Lean(batch, asked)
 
     def look(self, place: Place) -> dict[Key, Tensor]:
         """See `_Reader`."""
-        found = self.blocks.look(place)
-        return {(SHARED, name): found[name] for name in self.names}
+        sums, own = self.blocks.look(place)
+        found = {(SHARED, name): sums[name] for name in self.asked.sums}
+        return found | {(number, name): value for number, values in own.items() for name, value in values.items()}
 
     def pull_back(self, place: Place, asked: Mapping[Key, Tensor], out: Tensor) -> None:
         """See `_Reader`."""
-        self.blocks.pull_back(place, {name: g for (_, name), g in asked.items()}, out)
+        sums = {name: g for (number, name), g in asked.items() if number == SHARED}
+        own = {number: g for (number, _), g in asked.items() if number != SHARED}
+        self.blocks.pull_back(place, sums, own, out)
 
 
 def _reader(walk: Walk, batch: Batch, norms: dict[tuple[int, int], Norm] | None) -> _Reader | _LeanReader:
-    return _LeanReader(walk, batch) if walk.lean else _Reader(walk, batch, norms)
+    return _Reader(walk, batch, norms) if walk.lean is None else _LeanReader(batch, walk.lean)
 
 
 def _differentiate(walk: Walk, block: Block, asked: Mapping[Key, Tensor], out: Tensor) -> None:
