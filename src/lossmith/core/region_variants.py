@@ -6,7 +6,7 @@ from lossmith.core.namespaces import Array
 from lossmith.core.pixel import Focusing, foreground, two_weights
 from lossmith.core.pixels import Pixels
 from lossmith.core.region import Sums, dice, dice_sums, takes, tversky
-from lossmith.core.stable import divide, log_sum_exp, power
+from lossmith.core.stable import divide, power
 from lossmith.errors import must
 
 
@@ -94,10 +94,11 @@ def log_rest(px: Pixels) -> Array:
         return px.log_rest
     xp, log_p = px.xp, px.log_probs
     top = xp.one_hot(xp.argmax(log_p, axis=1), px.channels, px.like) > 0
-    others = xp.where(top, xp.zeros_like(log_p) - 1.0 / xp.floor(px.like), log_p)
-    p = xp.exp(others)
-    rest = xp.expand_dims(log_sum_exp(xp, others, axis=1), axis=1)
-    return xp.where(top, rest, xp.log1p(-p))
+    least = xp.zeros_like(log_p) - 1.0 / xp.floor(px.like)
+    second = xp.stop_gradient(xp.amax(xp.where(top, least, log_p), axis=1, keepdims=True))
+    share = xp.exp(xp.where(top, xp.zeros_like(log_p), log_p - second))  # of the second largest p; 1 for the largest
+    rest = xp.log(xp.sum(share, axis=1, keepdims=True) - 1.0) + second
+    return xp.where(top, rest, xp.log1p(-share * xp.exp(second)))
 
 
 def _focused(S: Sums, *, lam: float = 0.5, **_: object) -> tuple[float, Array]:

@@ -86,7 +86,7 @@ class Block(OfTruth):
         flaw = None if checked else any_of(xp, batch.flaws(scores, values, valid))
         if batch.indices and flaw is not None:
             values = values.clamp(0, scores.shape[1] - 1)
-        labels = None if target is not None else values if batch.indices else values.argmax(1)
+        labels = None if target is not None else values if batch.indices else xp.argmax(values, axis=1)
         super().__init__(
             xp,
             batch.task,
