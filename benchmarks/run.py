@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "boxes": (),
     "growth": ("--resume",),
     "floor": ("--resume", "--threads"),
+    "bare": (),
     "start": (),
 }
 

@@ -1,4 +1,4 @@
-"""The losses of weak supervision from their papers: loops over pixels and pairs of pixels, in plain floats.
+"""The losses of weak supervision and of calibration from their papers: loops over pixels and pairs of pixels, in plain floats.
 
 A problem is one softmax of an image, or one channel of a sigmoid task with its two classes.
 """

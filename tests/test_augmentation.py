@@ -231,11 +231,11 @@ def test_class_shares_survive() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"seed": -1}, "seed must be an integer of at least 0; got -1"),
-        ({"steps": -1}, "steps must be an integer of at least 0; got -1"),
-        ({"batch": 0}, "batch must be an integer of at least 1; got 0"),
-        ({"crop": 7}, "crop must be an integer of at least 8; got 7"),
-        ({"crop": 64.0}, "crop must be an integer of at least 8; got 64.0"),
+        ({"seed": -1}, "seed must be a whole number >= 0; got -1"),
+        ({"steps": -1}, "steps must be a whole number >= 0; got -1"),
+        ({"batch": 0}, "batch must be a whole number >= 1; got 0"),
+        ({"crop": 7}, "crop must be a whole number >= 8; got 7"),
+        ({"crop": 64.0}, "crop must be a whole number >= 8; got 64.0"),
         ({"samples": []}, "samples must be at least one sample; got 0"),
     ],
 )

@@ -103,9 +103,9 @@ def test_split_is_the_permutation_of_its_seed() -> None:
         ({"test": 1}, "test must be in (0, 1); got 1"),
         ({"test": float("nan")}, "test must be in (0, 1); got nan"),
         ({"test": "half"}, "test must be in (0, 1); got 'half'"),
-        ({"seed": -1}, "seed must be a non-negative integer; got -1"),
-        ({"seed": 1.5}, "seed must be a non-negative integer; got 1.5"),
-        ({"seed": True}, "seed must be a non-negative integer; got True"),
+        ({"seed": -1}, "seed must be a whole number >= 0; got -1"),
+        ({"seed": 1.5}, "seed must be a whole number >= 0; got 1.5"),
+        ({"seed": True}, "seed must be a whole number >= 0; got True"),
         ({"count": 1}, "data must be at least 2 images, one to train on and one to test on; got 1"),
     ],
 )

@@ -35,6 +35,13 @@ def test_list_as_json_is_an_array_of_records():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["show", "dice"], ["show", "focl"]])
+def test_the_package_is_the_command_line(arguments):
+    package = subprocess.run([sys.executable, "-m", "lossmith", *arguments], capture_output=True, text=True)
+    command = run(*arguments)
+    assert (package.stdout, package.stderr, package.returncode) == (command.stdout, command.stderr, command.returncode)
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_show_tells_everything(name):
     record = RECORDS[name]

@@ -278,8 +278,8 @@ def test_many_classes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"jobs": 0}, "jobs must be a positive integer; got 0"),
-        ({"threads": -1}, "threads must be a positive integer; got -1"),
+        ({"jobs": 0}, "jobs must be a whole number >= 1; got 0"),
+        ({"threads": -1}, "threads must be a whole number >= 1; got -1"),
         ({"steps": 3, "epochs": 1}, "steps and epochs exclude each other; got steps=3 and epochs=1"),
         ({"losses": ["focal(gama=2)"]}, "focal has no parameter gama; did you mean gamma?"),
         ({"model": "unett"}, "model must be unet, unet-depthwise or module:factory; got 'unett'; did you mean unet?"),

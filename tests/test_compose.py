@@ -551,7 +551,8 @@ def test_what_cannot_be_composed_is_named(build, error, message):
     assert message is None or str(caught.value) == message
 
 
-def test_a_spec_names_what_a_sum_is_made_of():
+def test_what_is_shown_of_a_sum_is_what_it_is_made_of():
     loss = parse("ce + dice", "binary") + Scheduled(parse("focal + 2*dice", "binary"), Linear(1, 0, 5))
-    assert loss.spec == "ce + dice + Linear(1, 0, 5)*(focal + 2*dice)"
+    assert loss.extra_repr() == "ce + dice + Linear(1, 0, 5)*(focal + 2*dice)"
+    assert (DeepSupervision(CE) + CE).extra_repr() == "DeepSupervision + ce"
     assert list(Scheduled(CE, math.exp)._schedule) == list("exp")

@@ -114,8 +114,8 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("cracks(size=63)", "size must be an integer of at least 64; got 63"),
-        ("cracks(images=0)", "images must be an integer of at least 2; got 0"),
+        ("cracks(size=63)", "size must be a whole number >= 64; got 63"),
+        ("cracks(images=0)", "images must be a whole number >= 2; got 0"),
     ],
 )
 def test_refuses(source: str, text: str) -> None:

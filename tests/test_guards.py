@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "lab": {"errors", "core", "torch", "data"},
     "show": {"errors", "core"},
     "cli": {"errors", "core", "torch", "check", "data", "lab", "show"},
+    "__main__": {"cli"},
 }
 FRAMEWORKS = ["torch", "jax", "keras", "tensorflow", "kornia", "lightning_fabric", "matplotlib", "pyarrow", "sklearn"]
 SOURCES = sorted(ROOT.rglob("*.py"))

@@ -8,14 +8,14 @@ import pytest
 import lossmith.numpy
 from faces import TASKS, boxes, call
 from lossmith.core.catalogue import BOXES, CATALOGUE, PRIORS
-from lossmith.numpy import dice, focal, giou, marginal, topk, wce
+from lossmith.numpy import boundary, ce, dice, focal, giou, marginal, parse, topk, wce
 from lossmith.numpy.information import entropy
 
 MODES = ("plain", "ignore weight class_weight", "soft weight")
 
 
 def test_there_is_a_function_for_every_row():
-    assert lossmith.numpy.__all__ == sorted({*CATALOGUE, *BOXES})
+    assert lossmith.numpy.__all__ == sorted({*CATALOGUE, *BOXES, "parse"})
 
 
 @pytest.mark.parametrize(("name", "task"), TASKS)
@@ -98,6 +98,45 @@ def test_losses_of_losses_are_given_by_spec():
     assert merged == pytest.approx(dice(three, labels, task="multiclass", smooth=1.0))
 
 
+def test_sums():
+    logits, target = np.array([[0.0, 3.0, -1.0, 0.5]]), np.array([[1, 1, 0, 255]])
+    found = parse("0.5*ce + dice(smooth=1.0)", "binary", ignore_index=255)(logits, target)
+    named = {"task": "binary", "ignore_index": 255}
+    assert found == 0.5 * ce(logits, target, **named) + dice(logits, target, smooth=1.0, **named)
+    assert type(found) is float
+    lasts = np.moveaxis(np.array([[[1.0, 2.0], [0.2, 0.1], [-0.4, 3.0]]]), 1, -1)
+    annotated, labels = np.array([[True, True, False]]), np.array([[0, 1]])
+    found = parse("ce + marginal(loss=dice)", "multiclass", axis=-1)(lasts, labels, annotated=annotated)
+    parts = [ce(lasts, labels, task="multiclass", axis=-1)]
+    parts.append(marginal(lasts, labels, task="multiclass", axis=-1, loss="dice", annotated=annotated))
+    assert found == pytest.approx(sum(parts), rel=1e-15)
+    boxes = np.array([[0.0, 0.0, 2.0, 2.0]])
+    assert parse("2*giou")(boxes, boxes + 1.0) == 2 * giou(boxes, boxes + 1.0)
+
+
+def test_an_input_that_is_none_is_not_given():
+    logits, target = np.array([[0.0, 3.0, -1.0, 0.5]]), np.array([[1, 1, 0, 0]])
+    assert boundary(logits, target, task="binary", distance=None) == boundary(logits, target, task="binary")
+
+
+def test_bad_sums():
+    logits = np.zeros((1, 2, 1))
+    with pytest.raises(ValueError, match=r"^'ce \+' is not a loss spec: "):
+        parse("ce +", "binary")
+    with pytest.raises(ValueError, match=r"^task must be 'binary', 'multiclass' or 'multilabel'; got None$"):
+        parse("ce + dice")
+    with pytest.raises(ValueError, match=r"^task of giou, a loss of boxes, must be None; got 'binary'$"):
+        parse("ce + giou", "binary")
+    with pytest.raises(TypeError, match=r"^an input of a sum must be one that a loss of it takes; got 'image'$"):
+        parse("ce + dice", "binary")([[0.0]], [[1]], image=[[0.0]])
+    with pytest.raises(
+        ValueError, match=r"^the values of a sum's losses must be of one shape; got \[\(1, 1\), \(1, 2\)\]$"
+    ):
+        parse("ce + dice", "multiclass", reduction="none")(logits, [[0]])
+    with pytest.raises(TypeError, match=r"^dice must be called with a target$"):
+        parse("entropy + dice", "multiclass")(logits)
+
+
 def test_class_counts_of_a_data_set():
     logits, target = np.array([[0.0, 3.0, -1.0, 0.5]]), np.array([[1, 1, 0, 0]])
     even = wce(logits, target, task="binary", balance="inverse", counts=[[10, 20], [10, 20]])
@@ -140,7 +179,7 @@ def test_bad_values_and_missing_arrays():
         topk([[0.0]], [[1]], task="binary", loss="dice")
 
 
-@pytest.mark.parametrize("name", lossmith.numpy.__all__)
+@pytest.mark.parametrize("name", [*CATALOGUE, *BOXES])
 def test_a_function_says_what_it_takes(name):
     function = getattr(lossmith.numpy, name)
     record = CATALOGUE.get(name) or BOXES[name]

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import lossmith
 from lossmith.data import load
 from lossmith.lab.plan import Settings, Trial, budget, make_plan, source_digest
+from lossmith.torch import PCAShapePrior
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +20,10 @@ def data():
 @pytest.mark.parametrize(
     ("setting", "text"),
     [
-        ({"steps": 0}, "steps must be a positive integer; got 0"),
-        ({"batch": 1.5}, "batch must be a positive integer; got 1.5"),
-        ({"crop": True}, "crop must be a positive integer; got True"),
-        ({"tolerance": 0}, "tolerance must be a positive whole number of pixels; got 0"),
+        ({"steps": 0}, "steps must be a whole number >= 1; got 0"),
+        ({"batch": 1.5}, "batch must be a whole number >= 1; got 1.5"),
+        ({"crop": True}, "crop must be a whole number >= 1; got True"),
+        ({"tolerance": 0}, "tolerance must be a whole number >= 1; got 0"),
         ({"lr": float("nan")}, "lr must be a positive number; got nan"),
         ({"lr": -1}, "lr must be a positive number; got -1"),
         (
@@ -79,7 +81,7 @@ def test_folders_tell_specs_apart():
         ([], 1, "losses must be a sequence of at least one spec; got []"),
         ("ce", 1, "losses must be a sequence of at least one spec; got 'ce'"),
         (["dice+ce", "dice  + ce"], 1, "losses must be different from one another; got ['dice+ce', 'dice  + ce']"),
-        (["ce"], 0, "seeds must be a positive integer; got 0"),
+        (["ce"], 0, "seeds must be a whole number >= 1; got 0"),
     ],
 )
 def test_plans_that_make_no_sense(data, losses, seeds, text):
@@ -107,6 +109,30 @@ def test_an_edited_loss_is_another_loss(tmp_path, monkeypatch):
     assert source_digest("ce + dice") == ""
     assert source_digest("no_such_module:A") != ""
     assert source_digest("no_such_package.module:A") != ""
+
+
+def test_a_prior_that_was_fitted_anew_is_another_loss(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    masks = (torch.arange(64).view(1, 1, 64) < torch.tensor([[[20]], [[30]], [[45]]])).long().expand(3, 64, 64)
+    PCAShapePrior.fit(masks, "binary", components=1).save("prior.safetensors")
+    spec = "ce + 0.1*shape_pca(path='prior.safetensors')"
+    plan = make_plan(data, [spec, "ce"], seeds=1, settings=Settings())
+    before = [trial.folder for trial in plan.trials]
+    assert before == [trial.folder for trial in plan.trials]
+    PCAShapePrior.fit(masks.flip(2), "binary", components=1).save("prior.safetensors")
+    after = [trial.folder for trial in plan.trials]
+    assert (after[0] == before[0], after[1] == before[1]) == (False, True)
+
+
+def test_every_file_that_an_argument_names_is_watched(tmp_path):
+    path = tmp_path / "weights"
+    spec = f"ce + my.module:Own(inner=my.other:Own(files=['none', {str(path)!r}]))"
+    nothing = source_digest(spec)
+    path.write_text("1")
+    one = source_digest(spec)
+    path.write_text("2")
+    assert len({nothing, one, source_digest(spec)}) == 3
+    assert source_digest(f"ce(name={'x' * 999!r})") == ""
 
 
 def test_a_loss_in_the_working_directory_is_found(data, tmp_path, monkeypatch):

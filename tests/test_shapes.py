@@ -99,9 +99,9 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("shapes(images=1)", "images must be an integer of at least 2; got 1"),
-        ("shapes(images=4.0)", "images must be an integer of at least 2; got 4.0"),
-        ("shapes(size=31)", "size must be an integer of at least 32; got 31"),
+        ("shapes(images=1)", "images must be a whole number >= 2; got 1"),
+        ("shapes(images=4.0)", "images must be a whole number >= 2; got 4.0"),
+        ("shapes(size=31)", "size must be a whole number >= 32; got 31"),
         ("shapes(missing=1)", "missing must be in [0, 1); got 1"),
         ("shapes(missing=-0.1)", "missing must be in [0, 1); got -0.1"),
         ("shapes(noise=2)", "noise must be in [0, 1]; got 2"),

@@ -1,7 +1,20 @@
 import pytest
+import torch
+from torch import nn
 
 from lossmith.core.spec import Atom, Term, parse_spec
-from lossmith.torch import DiceLoss, SumLoss, parse
+from lossmith.torch import (
+    CrossEntropyLoss,
+    DeepSupervision,
+    DiceLoss,
+    GIoULoss,
+    Linear,
+    PCAShapePrior,
+    Scheduled,
+    SumLoss,
+    parse,
+)
+from lossmith.torch.parse import inner_loss
 
 
 @pytest.mark.parametrize(
@@ -102,6 +115,78 @@ def test_the_canonical_spec_is_a_fixed_point(text, canonical):
     loss = parse(text, "multiclass")
     assert loss.spec == canonical
     assert parse(loss.spec, "multiclass").spec == canonical
+
+
+class Own(nn.Module):
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (logits.sigmoid() - target).abs().mean()
+
+
+def made_sum(task: str) -> nn.Module:
+    return 0.5 * DiceLoss(task) + CrossEntropyLoss(task)
+
+
+def made_schedule(task: str) -> nn.Module:
+    return Scheduled(made_sum(task), Linear(1, 0, 5))
+
+
+def made_deep(task: str) -> nn.Module:
+    return DeepSupervision(DiceLoss(task))
+
+
+def made_loss(task: str) -> nn.Module:
+    return DiceLoss(task, smooth=1.0)
+
+
+def made_boxes() -> nn.Module:
+    return GIoULoss()
+
+
+@pytest.mark.parametrize(
+    ("spec", "canonical"),
+    [(name, name) for name in ("Own", "made_sum", "made_schedule", "made_deep")]
+    + [("made_loss", "dice(smooth=1.0)"), ("made_boxes", "giou")],
+)
+def test_what_a_module_of_ones_own_makes_is_named_by_it(spec, canonical):
+    task = None if spec == "made_boxes" else "binary"
+    canonical = canonical if canonical[0] in "dg" else f"{__name__}:{canonical}"
+    assert parse(f"{__name__}:{spec}", task).spec == canonical
+    for loss in (parse(f"0.1*{__name__}:{spec}", task), SumLoss([(0.1, parse(f"{__name__}:{spec}", task))])):
+        assert parse(loss.spec, task).spec == f"0.1*{canonical}"
+
+
+def test_what_parse_cannot_make_has_no_spec():
+    dice, masks = DiceLoss("binary"), torch.tensor([[[0, 0, 1]], [[0, 1, 1]], [[1, 1, 1]]])
+    prior = PCAShapePrior.fit(masks, "binary", components=1)
+    parts = {
+        "Own": Own(),
+        "PCAShapePrior": prior,
+        "DeepSupervision": DeepSupervision(dice),
+        "Linear(1, 0, 5)*dice": Scheduled(dice, Linear(1, 0, 5)),
+    }
+    for name, part in parts.items():
+        for loss in (dice + part, dice + SumLoss([(0.1, SumLoss([(1.0, part)]))])):
+            assert name in repr(loss)
+            with pytest.raises(TypeError) as error:
+                _ = loss.spec
+            assert str(error.value) == f"a loss of a spec must be one that parse makes, or a loaded prior; got {name!r}"
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "message"),
+    [
+        ("ce + dice", "one loss", "loss must be one loss; got 'ce + dice'"),
+        (DiceLoss("binary"), "one loss", "the task of loss must be 'multiclass'; got 'binary'"),
+        (DiceLoss("multiclass", process_group="world"), "one loss", "process_group of loss must be None; got 'world'"),
+        ("dice(reduction='sum')", "one loss", "ignore_index, from_logits and reduction of loss must be at their "
+         "defaults; got (None, True, 'sum')"),
+    ],
+)  # fmt: skip
+def test_a_loss_inside_of_another_is_one_with_the_door_of_that(loss, kind, message):
+    assert inner_loss("multiclass", "dice", kind).spec == "dice"
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        inner_loss("multiclass", loss, kind)
+    assert str(error.value) == message
 
 
 def test_options_reach_every_term():

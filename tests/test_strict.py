@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lossmith.core.face import choose, segmentation_loss
+from lossmith.core.face import SharedBatch, choose
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.core.namespaces.standard import Standard
 from lossmith.torch import Loss, WeightedCrossEntropyLoss
@@ -22,7 +22,7 @@ NAMESPACES = {"strict": Standard(array_api_strict), "numpy": numpy_namespace}
 def value_on(xp: Any, loss: Loss, batch: Batch) -> np.ndarray:
     chosen = choose(loss.record, batch.task, loss.atom.arguments)
     arrays = (None if x is None else xp.asarray(x) for x in (batch.scores, batch.target, batch.weight))
-    return np.asarray(segmentation_loss(xp, chosen, *arrays))
+    return np.asarray(SharedBatch(xp, *arrays).value(chosen))
 
 
 @pytest.mark.parametrize(("name", "variant", "task"), TASK_VARIANTS)

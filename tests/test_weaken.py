@@ -126,7 +126,7 @@ def test_specs_that_are_none(spec, text):
 
 def test_seeds_that_are_none(data):
     for seed in (-1, True, 0.5):
-        with pytest.raises(ValueError, match=f"^{re.escape(f'seed must be a non-negative integer; got {seed}')}$"):
+        with pytest.raises(ValueError, match=f"^{re.escape(f'seed must be a whole number >= 0; got {seed}')}$"):
             weaken(data, "points", seed=seed)
 
 

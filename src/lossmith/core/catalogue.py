@@ -5,12 +5,24 @@ Classes, docs, `lossmith list`, the law tests and the other frameworks' faces fo
 
 from collections.abc import Mapping
 
-from lossmith.core.records import boundary, box, partial, pixel, region, region_variants, robust, shape, topology, weak
+from lossmith.core.records import (
+    boundary,
+    box,
+    calibration,
+    partial,
+    pixel,
+    region,
+    region_variants,
+    robust,
+    shape,
+    topology,
+    weak,
+)
 from lossmith.core.records.record import Record as Record
 from lossmith.core.records.shape import Prior as Prior
 from lossmith.errors import must, suggest
 
-FAMILIES = (pixel, robust, region, region_variants, boundary, partial, topology, weak)
+FAMILIES = (pixel, robust, calibration, region, region_variants, boundary, partial, topology, weak)
 
 # Segmentation: the losses that have tasks.
 CATALOGUE: Mapping[str, Record] = {record.name: record for family in FAMILIES for record in family.RECORDS}

@@ -9,9 +9,7 @@ from lossmith.core.pixels import Pixels, check_class_weight
 from lossmith.core.reduce import Terms
 from lossmith.core.region import Sums, takes
 from lossmith.core.stable import divide
-from lossmith.core.window import differences, window_sum
-
-DISTANCES = ("l1", "l2")
+from lossmith.core.window import differences
 
 
 def gated_crf(px: Pixels, **kernel: float) -> Terms:
@@ -102,16 +100,6 @@ def total_variation(px: Pixels, *, isotropic: bool = False) -> Terms:
     """sum over the axes of |p_{i+1} - p_i|; isotropic: the root of the squares' sum. multiclass: the classes' mean."""
     variation = _variation(px, px.probs, isotropic)
     return Terms(variation if px.task != "multiclass" else mean_of_classes(px, variation))
-
-
-def neighbour_labels(px: Pixels, *, radius: int = 1, distance: str = "l1") -> Terms:
-    """mean_c |u_c - z_c|, u_c the share of class c among the labels of a pixel's window (Murugesan 2023, Eq. 6)."""
-    xp = px.xp
-    share, count = px.grid(px.count() * px.target), px.grid(px.count())
-    u = divide(xp, window_sum(xp, share, radius), window_sum(xp, count, radius))
-    apart = px.logits - xp.reshape(u, px.target.shape)
-    apart = xp.abs(apart) if distance == "l1" else apart**2
-    return Terms(mean_of_classes(px, apart))
 
 
 def size_sums(px: Pixels, *, low: float | Array, high: float | Array) -> dict[str, Array]:

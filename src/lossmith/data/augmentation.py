@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossmith.data.base import Sample
-from lossmith.errors import must
+from lossmith.errors import check_whole, must
 
 MARGIN = 1 / 8  # of the crop, on each side: real surroundings for a rotation to bring in
 ORDER, PLACE, CHANGE = range(3)  # the random streams of a seed: shuffling, cropping, augmenting
@@ -67,8 +67,7 @@ class Batches:
             ("batch", batch, 1),
             ("crop", crop, 8),
         ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(must(name, f"an integer of at least {least}", value))
+            check_whole(name, value, least)
         self.samples = samples
         self.seed = seed
         self.steps = steps

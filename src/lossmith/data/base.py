@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.errors import must
+from lossmith.errors import check_whole, must
 
 Image = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -112,7 +112,6 @@ def split(count: int, *, seed: int, test: float) -> tuple[list[int], list[int]]:
 
 def check_split(*, seed: int, test: float) -> None:
     """Raise ValueError unless `seed` is a non-negative integer and `test` a share in (0, 1)."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(must("seed", "a non-negative integer", seed))
+    check_whole("seed", seed, 0)
     if isinstance(test, bool) or not isinstance(test, int | float) or not 0 < test < 1:
         raise ValueError(must("test", "in (0, 1)", test))

@@ -12,7 +12,7 @@ import numpy as np
 from lossmith.data.base import Data, check_split, split
 from lossmith.data.images import Values
 from lossmith.data.legend import foreground_labels
-from lossmith.data.paired import Pair, check_annotated, paired_data, scan
+from lossmith.data.paired import Pair, check_annotated, check_labels, paired_data, scan
 from lossmith.errors import must
 
 CLASSES = ("background", "crack")
@@ -39,11 +39,7 @@ def load_crackforest(
     if len(pairs) < 2:
         raise ValueError(must(f"{root / 'groundTruth'}", "filled with at least 2 .mat files", len(pairs)))
     found = scan(pairs, read_segmentation)
-    held = set().union(*found)
-    absent = [label for label in chosen if label not in held]
-    if absent:
-        seen = ", ".join(str(value) for value in sorted(held))
-        raise ValueError(must("labels", f"values that the masks hold ({seen})", absent))
+    check_labels(chosen, found)
     train, tested = split(len(pairs), seed=seed, test=test)
     check_annotated(root, legend, [found[i] for i in train])
     return paired_data(

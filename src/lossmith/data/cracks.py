@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossmith.data.base import Data, Image, Labels, Sample, Samples, fingerprint, split, task_of
-from lossmith.data.parameters import check_generated
+from lossmith.errors import check_whole
 
 CLASSES = ("background", "crack")
 VERSION = 1  # raise it with every change that moves a pixel: old results then no longer count as the same data
@@ -35,7 +35,8 @@ def cracks(*, images: int = 64, size: int = 192, seed: int = 0, test: float = 0.
     Raises:
         ValueError: a parameter outside of its interval.
     """
-    check_generated(images=images, size=size, smallest=64)
+    check_whole("images", images, 2)
+    check_whole("size", size, 64)
     train, tested = split(images, seed=seed, test=test)
 
     def part(indices: list[int]) -> Samples:

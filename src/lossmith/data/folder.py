@@ -7,7 +7,7 @@ from pathlib import Path
 from lossmith.data.base import Data, check_split, split
 from lossmith.data.images import SUFFIXES, read_values
 from lossmith.data.legend import BINARY, Legend, check_names, foreground_labels, read_legend
-from lossmith.data.paired import Pair, check_annotated, paired_data, scan
+from lossmith.data.paired import Pair, check_annotated, check_labels, paired_data, scan
 from lossmith.errors import must, suggest
 
 CLUTTER = ("thumbs.db", "desktop.ini")  # left by file managers; hidden files are passed over as well
@@ -46,7 +46,7 @@ def load_folder(
     legend = declared or _binary(classes, found)
     for pair, values in zip(pairs, found, strict=True):
         legend.check(pair.mask, values)
-    _check_labels(labels, found)
+    check_labels(labels or (), found)
 
     cut = len(groups[0])
     train, tested = (list(range(cut)), list(range(cut, len(pairs)))) if divided else _split(root, pairs, seed, test)
@@ -85,14 +85,6 @@ def _declared(root: Path, classes: Sequence[str] | None, labels: Sequence[int] |
 def _binary(classes: Sequence[str] | None, found: Sequence[set[int]]) -> Legend:
     foreground = 255 if any(255 in values for values in found) else 1
     return Legend(BINARY if classes is None else check_names(classes), {0: 0, foreground: 1})
-
-
-def _check_labels(labels: Sequence[int] | None, found: Sequence[set[int]]) -> None:
-    held = set().union(*found)
-    absent = [label for label in labels or () if label not in held]
-    if absent:
-        seen = ", ".join(str(value) for value in sorted(held)[:10])
-        raise ValueError(must("labels", f"values that the masks hold ({seen})", absent))
 
 
 def _pairs(part: Path) -> list[Pair]:

@@ -65,6 +65,15 @@ def paired_data(
     return Data(name, task_of(legend.classes), legend.classes, samples(train), samples(test), identity)
 
 
+def check_labels(labels: Sequence[int], found: Sequence[set[int]]) -> None:
+    """Raise ValueError where a label is in none of the masks."""
+    held = set().union(*found)
+    absent = [label for label in labels if label not in held]
+    if absent:
+        seen = ", ".join(str(value) for value in sorted(held)[:10])
+        raise ValueError(must("labels", f"values that the masks hold ({seen})", absent))
+
+
 def check_annotated(root: Path, legend: Legend, found: Sequence[set[int]]) -> None:
     """Raise ValueError where no training mask holds anything but background: nothing could be learnt."""
     if not any(legend.foreground(values) for values in found):

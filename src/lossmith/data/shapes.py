@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossmith.data.base import Data, Image, Labels, Sample, Samples, fingerprint, split, task_of
-from lossmith.data.parameters import check_generated
-from lossmith.errors import must
+from lossmith.errors import check_whole, must
 
 CLASSES = ("background", "ellipse", "rectangle", "circle")
 VERSION = 1  # raise it with every change that moves a pixel: old results then no longer count as the same data
@@ -38,7 +37,8 @@ def shapes(
     Raises:
         ValueError: a parameter outside of its interval.
     """
-    check_generated(images=images, size=size, smallest=32)
+    check_whole("images", images, 2)
+    check_whole("size", size, 32)
     if not 0 <= missing < 1:
         raise ValueError(must("missing", "in [0, 1)", missing))
     if not 0 <= noise <= 1:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossmith.data.base import UNKNOWN, Data, Labels, Sample, Samples, fingerprint
-from lossmith.errors import must
+from lossmith.errors import check_whole, must
 
 KINDS = ("scribbles", "points", "boxes")
 VERSION = 1  # raise it with every change that moves a label
@@ -74,8 +74,7 @@ def weak_labels(mask: Labels, kind: str, *, seed: int = 0) -> Labels:
 def _check(kind: str, seed: int) -> None:
     if kind not in KINDS:
         raise ValueError(must("weaken", "'scribbles', 'points' or 'boxes'", kind))
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(must("seed", "a non-negative integer", seed))
+    check_whole("seed", seed, 0)
 
 
 def _weakened(samples: Samples, position: int, kind: str, seed: int) -> Sample:

@@ -6,9 +6,7 @@ OUT/parts/<loss>-<gradient>/<number>.npz    what came of 50 starting points
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lossmith.errors import must
 from lossmith.lab.box_descent import Descent, Floats, descend
 from lossmith.lab.box_gradients import CLAMPED, PUBLISHED, Gradient, box_loss, exact
-from lossmith.lab.files import read_identity, replaced
+from lossmith.lab.files import folder_name, read_identity, replaced
+from lossmith.lab.progress import bars
 
 IDENTITY = "boxes.json"
 PART = 50  # starting points
@@ -45,9 +43,8 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where its parts lie: a readable name, made unique by a digest of the spec."""
-        words = re.sub(r"[^A-Za-z0-9.]+", "-", self.loss).strip("-")[:60]
-        return Path(f"{words}-{hashlib.sha256(self.loss.encode()).hexdigest()[:8]}-{self.kind}")
+        """Where its parts lie."""
+        return Path(f"{folder_name(self.loss, self.loss)}-{self.kind}")
 
 
 def make_runs(specs: Sequence[str], gradients: str) -> list[Run]:
@@ -114,7 +111,7 @@ def compute(runs: Sequence[Run], points: Floats, folder: Folder, *, progress: bo
     parts = [points[start : start + PART] for start in range(0, len(points), PART)]
     console = Console(stderr=True, quiet=not progress, highlight=False)
     found = {}
-    with _bar(console) as bar:
+    with bars(console) as bar:
         whole = bar.add_task("", total=len(runs) * len(parts))
         for count, run in enumerate(runs, 1):
             bar.update(whole, description=escape(run.name))
@@ -129,16 +126,3 @@ def compute(runs: Sequence[Run], points: Floats, folder: Folder, *, progress: bo
             found[run] = Descent.join(pieces)
             console.print(escape(f"[{count}/{len(runs)}] {run.name}"), soft_wrap=True)
     return found
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=console.quiet or not console.is_terminal,
-        transient=True,
-    )

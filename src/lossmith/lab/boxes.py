@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossmith import __version__
-from lossmith.errors import must
+from lossmith.errors import check_whole
 
 if TYPE_CHECKING:
     from lossmith.lab.box_descent import Descent, Floats
@@ -71,9 +71,8 @@ def simulate_boxes(
     Raises:
         ValueError: an argument is out of range, a spec is not a box loss, or `out` holds another simulation.
     """
-    for name, value, least in (("points", points, 1), ("seed", 0 if seed is None else seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(must(name, f"a whole number >= {least}", value))
+    check_whole("points", points, 1)
+    check_whole("seed", 0 if seed is None else seed, 0)
     from lossmith.lab.box_descent import starting_points
     from lossmith.lab.box_runs import Folder, compute, make_runs
 

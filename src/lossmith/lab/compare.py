@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lossmith.errors import check_whole
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -109,13 +111,13 @@ def compare(
     from lossmith.data import load
     from lossmith.lab.environment import command_line
     from lossmith.lab.machine import Machine
-    from lossmith.lab.plan import Settings, budget, default_crop, make_plan, positive
+    from lossmith.lab.plan import Settings, budget, default_crop, make_plan
     from lossmith.lab.records import Store
     from lossmith.lab.runs import run_missing
 
-    positive("jobs", jobs)
+    check_whole("jobs", jobs, 1)
     if threads is not None:
-        positive("threads", threads)
+        check_whole("threads", threads, 1)
     asked: dict[str, object] = {}
     source = str(data)
     if isinstance(data, str | Path):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 Json = dict[str, object]
+
+
+def folder_name(spec: str, identity: str) -> str:
+    """A readable name for what is kept of a loss, made unique by a digest of its identity."""
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", spec).strip("-")[:60] or "loss"
+    return f"{words}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossmith import __version__
-from lossmith.errors import must
+from lossmith.core.spec import Atom, parse_spec
+from lossmith.errors import check_whole, must
+from lossmith.lab.files import folder_name
 
 if TYPE_CHECKING:
     from lossmith.data import Data, Sample
@@ -37,10 +38,8 @@ class Settings:
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "crop"):
-            positive(name, getattr(self, name))
-        if not _is_integer(self.tolerance) or self.tolerance < 1:
-            raise ValueError(must("tolerance", "a positive whole number of pixels", self.tolerance))
+        for name in ("steps", "batch", "crop", "tolerance"):
+            check_whole(name, getattr(self, name), 1)
         if not (isinstance(self.lr, int | float) and math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(must("lr", "a positive number", self.lr))
         if self.precision not in PRECISIONS:
@@ -49,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: a loss, a seed, and the digest of the user's own source that the spec names, or ""."""
+    """One run: a loss, a seed, and the digest of the source and the files that the spec names, or ""."""
 
     loss: str
     seed: int
@@ -57,10 +56,8 @@ class Trial:
 
     @property
     def folder(self) -> Path:
-        """Where its record lies: a readable name, made unique by a digest of the whole spec."""
-        words = re.sub(r"[^A-Za-z0-9.]+", "-", self.loss).strip("-")[:60] or "loss"
-        digest = hashlib.sha256(f"{self.loss}\n{self.code}".encode()).hexdigest()[:8]
-        return Path(f"{words}-{digest}") / f"seed-{self.seed}"
+        """Where its record lies."""
+        return Path(folder_name(self.loss, f"{self.loss}\n{self.code}")) / f"seed-{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -81,10 +78,11 @@ class Plan:
     @property
     def identity(self) -> dict[str, object]:
         """What two comparisons must share to be one: all but the losses and the seeds, which may be added."""
+        model = self.settings.model
         return {
             "data": f"{self.data.name} {self.data.fingerprint[:16]}",
             **asdict(self.settings),
-            "model_code": source_digest(self.settings.model),
+            "model_code": _digest([_source(model)] if ":" in model else []),
             "record_version": RECORD_VERSION,
             "lossmith": __version__,
         }
@@ -95,7 +93,7 @@ def make_plan(data: Data, losses: Sequence[str], *, seeds: int, settings: Settin
     from lossmith.torch import parse
 
     see_working_directory()
-    positive("seeds", seeds)
+    check_whole("seeds", seeds, 1)
     if isinstance(losses, str) or not losses:
         raise ValueError(must("losses", "a sequence of at least one spec", losses))
     canonical: list[str] = []
@@ -124,7 +122,7 @@ def budget(steps: int | None, epochs: float | None, *, images: int, batch: int) 
     if epochs is not None:
         if not (isinstance(epochs, int | float) and math.isfinite(epochs) and epochs > 0):
             raise ValueError(must("epochs", "a positive number", epochs))
-        positive("batch", batch)
+        check_whole("batch", batch, 1)
         return math.ceil(epochs * images / batch)
     return DEFAULT_STEPS if steps is None else steps
 
@@ -135,31 +133,49 @@ def default_crop(samples: Sequence[Sample]) -> int:
     return min(256, max(32, smallest // 32 * 32))
 
 
-def positive(name: str, value: object) -> None:
-    """ValueError unless `value` is a positive integer."""
-    if not _is_integer(value) or value < 1:  # type: ignore[operator]
-        raise ValueError(must(name, "a positive integer", value))
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def source_digest(spec: str) -> str:
-    """Digest of the source files behind every `module:name` in `spec`; "" where it names none.
+    """Digest of what a loss spec names outside of itself; "" where it names nothing.
 
-    A loss or model that its author edits is another one: old runs must not pass for it.
+    That is the source file behind every `module:name`, and every file that an argument names, such as a fitted prior.
+    A loss whose file was edited is another one: old runs must not pass for it.
     """
-    see_working_directory()
+    return _digest([path for term in parse_spec(spec) for path in _named(term.atom)])
+
+
+def _digest(paths: Sequence[Path | None]) -> str:
     digest = hashlib.sha256()
-    modules = re.findall(r"([A-Za-z_][\w.]*):[A-Za-z_]", spec)
-    for module in modules:
-        found = None
-        with suppress(ModuleNotFoundError):  # a package that is not there: whoever imports it will say so
-            found = importlib.util.find_spec(module)
-        if found is not None and found.origin is not None and Path(found.origin).is_file():
-            digest.update(Path(found.origin).read_bytes())
-    return digest.hexdigest()[:16] if modules else ""
+    for path in paths:
+        if path is not None:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16] if paths else ""
+
+
+def _named(atom: Atom) -> Iterator[Path | None]:
+    """The files that a spec names; None for a module without one."""
+    if ":" in atom.name:
+        yield _source(atom.name)
+    for value in atom.arguments.values():
+        for part in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(part, Atom):
+                yield from _named(part)
+            elif isinstance(part, str) and _is_file(part):
+                yield Path(part)
+
+
+def _source(reference: str) -> Path | None:
+    """The file of the module of `module:name`."""
+    see_working_directory()
+    found = None
+    with suppress(ModuleNotFoundError):  # a package that is not there: whoever imports it will say so
+        found = importlib.util.find_spec(reference.partition(":")[0])
+    return Path(found.origin) if found is not None and found.origin is not None and _is_file(found.origin) else None
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # too long for a name
+        return False
 
 
 def see_working_directory() -> None:

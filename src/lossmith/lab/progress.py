@@ -14,22 +14,27 @@ from rich.progress import Progress as Bars
 from lossmith.lab.plan import Trial
 
 
+def bars(console: Console) -> Bars:
+    """Bars that say how much is done and how long it takes, on a terminal alone."""
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=console.quiet or not console.is_terminal,
+        transient=True,
+    )
+
+
 class Progress:
     """One bar for the whole (in steps), one for each run in progress with its loss."""
 
     def __init__(self, trials: int, done: int, steps: int, *, shown: bool, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, quiet=not shown, highlight=False)
         self.trials, self.done, self.steps = trials, done, steps
-        self.bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not (shown and self.console.is_terminal),
-            transient=True,
-        )
+        self.bars = bars(self.console)
         self.whole = self.bars.add_task("all runs, steps", total=trials * steps, completed=done * steps)
 
     def __enter__(self) -> Self:

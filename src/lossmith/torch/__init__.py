@@ -25,6 +25,7 @@ from lossmith.torch.box import (
     WIoULoss,
 )
 from lossmith.torch.box_loss import BoxLoss
+from lossmith.torch.calibration import NACLLoss
 from lossmith.torch.compose import DeepSupervision, Regularized, UncertaintyWeighted
 from lossmith.torch.information import cross_entropy, entropy, js_divergence, kl_divergence
 from lossmith.torch.loss import Loss
@@ -69,7 +70,6 @@ from lossmith.torch.weak import (
     EntropyLoss,
     GatedCRFLoss,
     MumfordShahLoss,
-    NACLLoss,
     NormalizedCutLoss,
     SizeConstraint,
     TotalVariationLoss,

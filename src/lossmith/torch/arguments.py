@@ -38,9 +38,9 @@ def shortest(tensor: Tensor) -> Any:
 
 def signature(record: Record) -> inspect.Signature:
     """What `help` and configuration tools see: every parameter of the record."""
-    task = inspect.Parameter("task", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    task = [inspect.Parameter("task", inspect.Parameter.POSITIONAL_OR_KEYWORD)] if record.tasks else []
     keywords = [inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default) for p in record.parameters]
-    return inspect.Signature([task, *keywords])
+    return inspect.Signature([*task, *keywords])
 
 
 def factor(value: float) -> float:

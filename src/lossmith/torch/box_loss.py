@@ -1,6 +1,5 @@
 """The base of the box losses."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypedDict
 
@@ -12,6 +11,7 @@ from lossmith.core.namespaces.torch import xp
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom
 from lossmith.errors import must
+from lossmith.torch.arguments import signature
 from lossmith.torch.sums import SumLoss
 
 
@@ -35,12 +35,7 @@ class BoxLoss(nn.Module):
         super().__init_subclass__(**kwargs)
         if name is not None:
             cls.record = find(name)
-            cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-                [
-                    inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default)
-                    for p in cls.record.parameters
-                ]
-            )
+            cls.__signature__ = signature(cls.record)  # type: ignore[attr-defined]
             BoxLoss.registry[name] = cls
 
     def __init__(self, **parameters: Any) -> None:

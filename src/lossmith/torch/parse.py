@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from lossmith.core.catalogue import PRIORS, find
+from lossmith.core.pixels import Task
 from lossmith.core.spec import Atom, parse_spec
 from lossmith.errors import must
 from lossmith.torch.box_loss import BoxLoss
@@ -43,6 +44,24 @@ def parse(spec: str, task: str | None = None, **options: Unpack[Door]) -> Loss |
     if len(pairs) == 1 and pairs[0][0] == 1 and isinstance(only, Loss | BoxLoss):
         return only
     return SumLoss(pairs)
+
+
+def inner_loss(task: Task, loss: Loss | str, kind: str) -> Loss:
+    """The loss that another is made of, from itself or its spec; `kind` says in errors what it must be.
+
+    Its options of the door are those of the outer one, so they are refused on it.
+    """
+    found = parse(loss, task) if isinstance(loss, str) else loss
+    if not isinstance(found, Loss):
+        raise ValueError(must("loss", kind, loss))
+    if found.task != task:
+        raise ValueError(must("the task of loss", repr(task), found.task))
+    door = tuple(found.settings[name] for name in ("ignore_index", "from_logits", "reduction"))
+    if door != (None, True, "mean"):
+        raise ValueError(must("ignore_index, from_logits and reduction of loss", "at their defaults", door))
+    if found.settings["process_group"] is not None:
+        raise ValueError(must("process_group of loss", "None", found.settings["process_group"]))
+    return found
 
 
 def _build(atom: Atom, task: str | None, options: Door) -> nn.Module:
@@ -102,7 +121,8 @@ def _foreign(atom: Atom, task: str | None) -> nn.Module:
         raise ValueError(f"{atom}: {error}") from error
     if not isinstance(loss, nn.Module):
         raise ValueError(must(atom.name, "a class of torch.nn.Module, or a function that returns one", loss))
-    loss._lossmith_atom = atom  # type: ignore[assignment]
+    if not isinstance(loss, Loss | BoxLoss):  # which have a name of their own
+        loss._lossmith_atom = atom  # type: ignore[assignment]
     return loss
 
 

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from lossmith.core.pixels import Task
 from lossmith.core.records import choice
-from lossmith.errors import must
 from lossmith.torch.loss import Door, Loss, Numbers
-from lossmith.torch.parse import parse
+from lossmith.torch.parse import inner_loss
 from lossmith.torch.presets import preset
 from lossmith.torch.sums import SumLoss
 
@@ -251,24 +250,6 @@ class SmoothL1Loss(Loss, name="smooth_l1"):
         **options: Unpack[PixelOptions],
     ) -> None:
         super().__init__(task, beta=beta, foreground_weight=foreground_weight, **options)
-
-
-def inner_loss(task: Task, loss: Loss | str, kind: str) -> Loss:
-    """The loss that another is made of, from itself or its spec; `kind` says in errors what it must be.
-
-    Its options of the door are those of the outer one, so they are refused on it.
-    """
-    found = parse(loss, task) if isinstance(loss, str) else loss
-    if not isinstance(found, Loss):
-        raise ValueError(must("loss", kind, loss))
-    if found.task != task:
-        raise ValueError(must("the task of loss", repr(task), found.task))
-    door = tuple(found.settings[name] for name in ("ignore_index", "from_logits", "reduction"))
-    if door != (None, True, "mean"):
-        raise ValueError(must("ignore_index, from_logits and reduction of loss", "at their defaults", door))
-    if found.settings["process_group"] is not None:
-        raise ValueError(must("process_group of loss", "None", found.settings["process_group"]))
-    return found
 
 
 class _HardExamples(Loss):

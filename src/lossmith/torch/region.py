@@ -8,15 +8,22 @@ from lossmith.torch.loss import Door, Loss, Numbers
 from lossmith.torch.presets import preset
 from lossmith.torch.sums import SumLoss
 
+Pool = Literal["image", "batch"]
 Classes = Literal["all", "present"] | Sequence[int]
+Empty = Literal["area", "smooth", "skip", "zero"]
 
 
-class ItemOptions(Door, total=False):
+class ImageOptions(Door, total=False):
+    """Options of losses of sums over images that fix themselves which classes count, and how much."""
+
+    pool: Pool
+    empty: Empty
+
+
+class ItemOptions(ImageOptions, total=False):
     """Options of losses that give one value for each image and class."""
 
-    pool: Literal["image", "batch"]
     classes: Classes
-    empty: Literal["area", "smooth", "skip", "zero"]
 
 
 class RegionOptions(ItemOptions, total=False):
@@ -317,7 +324,7 @@ class LovaszSoftmaxLoss(Loss, name="lovasz"):
         *,
         per_image: bool = False,
         classes: Classes | None = None,
-        empty: Literal["area", "smooth", "skip"] = "area",
+        empty: Empty = "area",
         class_weight: Numbers | None = None,
         **options: Unpack[Door],
     ) -> None:

@@ -1,21 +1,14 @@
 """Region losses beyond overlap: correlation, distances between classes, region and pixel losses in one."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from torch import Tensor
 
 from lossmith.core.pixels import Task
-from lossmith.torch.loss import Door, Loss
-from lossmith.torch.region import RegionOptions
-
-
-class ImageOptions(Door, total=False):
-    """Options of losses that fix themselves which classes count, and how much."""
-
-    pool: Literal["image", "batch"]
-    empty: Literal["area", "smooth", "skip", "zero"]
+from lossmith.torch.loss import Loss
+from lossmith.torch.region import ImageOptions, RegionOptions
 
 
 class MCCLoss(Loss, name="mcc"):

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from lossmith.core.parameters import NONNEGATIVE, POSITIVE, Count
-from lossmith.core.spec import Atom
 from lossmith.errors import must
 from lossmith.torch.sums import Composition, atom_of, leaves_of, names_of, parts_of, together
 from lossmith.torch.whole import exact
@@ -179,8 +178,8 @@ class Scheduled(Composition):
         return getattr(self.schedule, "__name__", type(self.schedule).__name__)
 
     @property
-    def _lossmith_atom(self) -> Atom:
-        return Atom(f"{self._schedule}*{atom_of(self.loss)}")
+    def _called(self) -> str:
+        return f"{self._schedule}*{atom_of(self.loss)}"
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

@@ -81,6 +81,11 @@ class Composition(nn.Module):
     def _advance(self) -> None:
         """Take one's own schedule one step further."""
 
+    @property
+    def _called(self) -> str:
+        """What it is called where `parse` gave it no name."""
+        return type(self).__name__
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
 
@@ -133,7 +138,9 @@ def atom_of(loss: nn.Module) -> Atom:
     if isinstance(loss, Loss):
         return loss.atom
     named = getattr(loss, "_lossmith_atom", None)
-    return named if isinstance(named, Atom) else Atom(type(loss).__name__)
+    if isinstance(named, Atom):
+        return named
+    return Atom(loss._called if isinstance(loss, Composition) else type(loss).__name__)
 
 
 def name_of(loss: nn.Module) -> str:
@@ -226,10 +233,17 @@ class SumLoss(Composition):
 
     @property
     def spec(self) -> str:
-        """The sum in the spec language."""
-        for leaf in self.leaves():
-            if isinstance(leaf, Loss):
-                _ = leaf.spec  # raises where it has none
+        """The sum in the spec language; ``parse(loss.spec, task)`` makes it again.
+
+        So there is none for a sum with a module that `parse` did not make, with a shape prior that was not loaded from
+        a file, or with a loss that changes with the steps.
+        """
+        for loss in self.losses:
+            if hasattr(loss, "_lossmith_atom"):
+                continue
+            if not isinstance(loss, Loss | SumLoss):
+                raise TypeError(must("a loss of a spec", "one that parse makes, or a loaded prior", str(atom_of(loss))))
+            _ = loss.spec  # raises where it has none
         return self._written()
 
     def extra_repr(self) -> str:
@@ -240,8 +254,8 @@ class SumLoss(Composition):
         return " + ".join(str(Term(c, atom_of(loss))) for c, loss in self._pairs())
 
     @property
-    def _lossmith_atom(self) -> Atom:
-        return Atom(f"({self._written()})")
+    def _called(self) -> str:
+        return f"({self._written()})"
 
     def __add__(self, other: nn.Module) -> "SumLoss":
         if not isinstance(other, nn.Module):

@@ -4,11 +4,10 @@ import math
 
 from lossmith.core import boundary, contour
 from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Count, Flag, Interval, Parameter, Spacing
-from lossmith.core.records.options import CLASS_WEIGHT, DOOR, REGION, SMOOTH
+from lossmith.core.records.options import REGION, SMOOTH
 from lossmith.core.records.record import Record
 
 SPACING = Parameter("spacing", None, Spacing(), "the size of a pixel along each axis; None: 1")
-ITEMS = (CLASS_WEIGHT, *REGION, *DOOR)
 
 RECORDS = (
     Record(
@@ -18,7 +17,7 @@ RECORDS = (
             SPACING,
             Parameter("shift", False, Flag(), "phi + 1 inside, as the authors' code: 0 at the boundary pixels"),
             Parameter("bounded", False, Flag(), "each side of phi over its greatest distance: phi in [-1, 1]"),
-            *ITEMS,
+            *REGION,
         ),
         "Kervadec 2019, Eq. 5",
         "small objects and outlines that matter: beside a region loss, its share rising by epochs",
@@ -32,11 +31,11 @@ RECORDS = (
         (
             Parameter("alpha", 2.0, POSITIVE, "exponent of the distances"),
             Parameter("log", False, Flag(), "log(1 + loss) of each image and class"),
-            SPACING, *ITEMS,
+            SPACING, *REGION,
         ),
         "Karimi & Salcudean 2019, Eq. 8",
         "scored by the Hausdorff distance: beside a region loss", boundary.hausdorff,
-        prepare=boundary.hausdorff_fields, terms=boundary.hausdorff_terms, hard_targets=True, neighbours=True,
+        prepare=boundary.hausdorff_field, terms=boundary.hausdorff_terms, hard_targets=True, neighbours=True,
         inputs=("distance",),
     ),
     Record(
@@ -44,7 +43,7 @@ RECORDS = (
         "(U - I) / (U - a I),  a = min(limit, 1 - 2 C / T),  U = sum p^2 + sum t^2 - I",
         (
             Parameter("limit", 0.8, Interval(-1.0, 1.0, high_open=True), "greatest a"),
-            *ITEMS,
+            *REGION,
         ),
         "Sun 2023, Eqs. 2-4",
         "as jaccard, with more weight on the boundary of large objects", contour.boundary_dou,
@@ -53,7 +52,7 @@ RECORDS = (
     Record(
         "active_contour", "ActiveContourLoss", "boundary", "length of the predicted contour, and what it encloses",
         "(sum w |grad p| + region sum w (p (1 - t)^2 + (1 - p) t^2)) / N",
-        (Parameter("region", 1.0, NONNEGATIVE, "weight of the region term"), *ITEMS),
+        (Parameter("region", 1.0, NONNEGATIVE, "weight of the region term"), *REGION),
         "Chen 2019, Eqs. 7-9",
         "smooth outlines from noisy masks", contour.active_contour, terms=contour.contour_terms,
         zero_at_truth=False, least_at_truth=False, neighbours=True, uncut=True,
@@ -61,7 +60,7 @@ RECORDS = (
     Record(
         "surface_dice", "SurfaceDiceLoss", "boundary", "Dice of the outlines, within a tolerance in pixels",
         "1 - (sum w S_p Z_t + sum w S_t Z_p) / (sum w S_p + sum w S_t)",
-        (Parameter("tolerance", 2, Count(), "how far an outline may be off, in pixels"), *ITEMS),
+        (Parameter("tolerance", 2, Count(), "how far an outline may be off, in pixels"), *REGION),
         "Nikolov 2021, surface DSC; Bokhovkin & Burnaev 2019, soft outlines",
         "scored by surface Dice or boundary F1: beside a region loss", contour.surface_dice,
         terms=contour.surface_terms, range=UNIT, hard_targets=True, neighbours=True, uncut=True,
@@ -72,7 +71,7 @@ RECORDS = (
         (
             Parameter("lam", 5.0, NONNEGATIVE, "how much more"),
             Parameter("radius", 15, Count(), "of the window of the mean, 2 radius + 1 pixels wide"),
-            SMOOTH, *ITEMS,
+            SMOOTH, *REGION,
         ),
         "Wei 2020, Eqs. 4-8",
         "salient objects with fine outlines", contour.structure,

@@ -12,15 +12,10 @@ CLASS_WEIGHT = Parameter(
     "class_weight", None, PerClass(NONNEGATIVE), "a weight for each class; the mean divides by them"
 )
 PIXEL = (CLASS_WEIGHT, *DOOR)
-REGION = (
-    Parameter("pool", "image", Choice(region.POOLS), "sums over each image, or over the batch"),
-    Parameter("classes", "all", Classes(), "the classes that count; present: those in the item's target"),
-    Parameter(
-        "empty",
-        "area",
-        Choice(region.EMPTIES),
-        "a class without target: its mean probability, the formula, left out, 0",
-    ),
+POOL = Parameter("pool", "image", Choice(region.POOLS), "sums over each image, or over the batch")
+CLASSES = Parameter("classes", "all", Classes(), "the classes that count; present: those in the item's target")
+EMPTY = Parameter(
+    "empty", "area", Choice(region.EMPTIES), "a class without target: its mean probability, the formula, left out, 0"
 )
 AVERAGE = Parameter(
     "average",
@@ -28,6 +23,8 @@ AVERAGE = Parameter(
     Choice(region.AVERAGES),
     "the mean is over all items; over an image's classes, then images; or one item for all classes",
 )
+REGION = (CLASS_WEIGHT, POOL, CLASSES, EMPTY, *DOOR)
+INDEX = (CLASS_WEIGHT, POOL, CLASSES, EMPTY, AVERAGE, *DOOR)
 SMOOTH = Parameter("smooth", 0.0, NONNEGATIVE, "added to numerator and denominator")
 SQUARED = Parameter("squared", False, Flag(), "V-Net's denominator sum p^2 + sum t^2")
 LOG = Parameter("log", False, Flag(), "-log of the index in place of 1 - index")

@@ -8,7 +8,7 @@ from lossmith.core import partial
 from lossmith.core.parameters import UNIT, Choice, Inner, Parameter
 from lossmith.core.pixel import cross_entropy
 from lossmith.core.records import choice
-from lossmith.core.records.options import DOOR, REGION
+from lossmith.core.records.options import DOOR, POOL
 from lossmith.core.records.record import Record
 
 _CROSS_ENTROPY = Record(
@@ -35,7 +35,7 @@ _EXCLUSION_DICE = Record(
     "2 sum e p / (sum e + sum p), or sum_c e_c log(1 + p_c);  e_c = 1 - t_c, c annotated, else 1 - t_0",
     (
         Parameter("form", "dice", Choice(("dice", "ce")), "the overlap with where a class cannot be, or by pixel"),
-        REGION[0], *DOOR,
+        POOL, *DOOR,
     ),
     "Shi 2021, sec. 3; the ce form with its epsilon = 1",
     "beside a marginal loss: what is labelled one class is no other, annotated or not",

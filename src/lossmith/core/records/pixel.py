@@ -1,6 +1,6 @@
 """The records of the pixel losses."""
 
-from lossmith.core import pixel, selection
+from lossmith.core import balance, pixel, selection
 from lossmith.core.parameters import (
     NONNEGATIVE,
     POSITIVE,
@@ -36,7 +36,7 @@ RECORDS = (
         "cross-entropy with class weights taken from the data, or from each batch",
         "-w_t log p_t, divided by the sum of w_t",
         (
-            Parameter("balance", "batch", Choice(pixel.BALANCES), "how class counts become weights"),
+            Parameter("balance", "batch", Choice(balance.BALANCES), "how class counts become weights"),
             Parameter("lam", 1.0, NONNEGATIVE, "batch: factor on the background's weight (RCF: 1.1)"),
             Parameter("beta", 0.9999, Interval(0.0, 1.0, low_open=True, high_open=True), "effective_number: beta"),
             Parameter("counts", None, Counts("None (count the batch) or class counts of the data set"), "see fit()"),
@@ -45,7 +45,7 @@ RECORDS = (
         "HED: Xie 2015, Eq. 2; RCF: Liu 2017, Eq. 1; Eigen & Fergus 2015, sec. 6.2; Cui 2019, Eq. 2",
         "rare foreground where missing it costs more than false alarms: recall rises, precision falls",
         pixel.weighted_cross_entropy,
-        prepare=pixel.class_balance, own_weights=True, of_truth=True, agree=choice.counts_of_classes,
+        prepare=balance.class_balance, own_weights=True, of_truth=True, agree=choice.counts_of_classes,
     ),
     Record(
         "focal", "FocalLoss", "pixel",

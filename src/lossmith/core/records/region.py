@@ -3,7 +3,7 @@
 from lossmith.core import lovasz, region
 from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Choice, Classes, Flag, Parameter
 from lossmith.core.records import choice
-from lossmith.core.records.options import AVERAGE, CLASS_WEIGHT, DOOR, LOG, REGION, SMOOTH, SQUARED
+from lossmith.core.records.options import CLASS_WEIGHT, CLASSES, DOOR, EMPTY, INDEX, LOG, POOL, SMOOTH, SQUARED
 from lossmith.core.records.record import Record
 
 WEIGHTING = Parameter("weighting", "square", Choice(("square", "simple", "uniform")), "w_c = 1/T_c^2, 1/T_c or 1")
@@ -12,13 +12,13 @@ RECORDS = (
     Record(
         "dice", "DiceLoss", "region", "soft Dice: overlap of prediction and target",
         "1 - (2 I + s) / (P + T + s)",
-        (SMOOTH, SQUARED, LOG, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR),
+        (SMOOTH, SQUARED, LOG, *INDEX),
         "Milletari 2016, sec. 3; Drozdzal 2016, sec. 3; soft targets: Wang 2023",
         "small foreground, scored by Dice or F1; add ce for calibrated probabilities", region.dice, range=UNIT,
     ),
     Record(
         "jaccard", "JaccardLoss", "region", "soft Jaccard (IoU)", "1 - (I + s) / (P + T - I + s)",
-        (SMOOTH, LOG, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR),
+        (SMOOTH, LOG, *INDEX),
         "Rahman & Wang 2016; soft targets: Wang 2023",
         "scored by IoU; orders single predictions as Dice does", region.jaccard, range=UNIT,
     ),
@@ -28,7 +28,7 @@ RECORDS = (
         (
             Parameter("alpha", 0.5, NONNEGATIVE, "weight of false positives"),
             Parameter("beta", 0.5, NONNEGATIVE, "weight of false negatives"),
-            SMOOTH, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR,
+            SMOOTH, *INDEX,
         ),
         "Salehi 2017, Eq. 3",
         "precision and recall must be traded: beta > alpha for recall", region.tversky, range=UNIT,
@@ -41,7 +41,7 @@ RECORDS = (
             Parameter("alpha", 0.3, NONNEGATIVE, "weight of false positives"),
             Parameter("beta", 0.7, NONNEGATIVE, "weight of false negatives"),
             Parameter("gamma", 0.75, POSITIVE, "exponent; the paper's 1/gamma with gamma = 4/3"),
-            SMOOTH, CLASS_WEIGHT, *REGION, AVERAGE, *DOOR,
+            SMOOTH, *INDEX,
         ),
         "Abraham & Khan 2018, Eq. 4",
         "small lesions beside large ones: classes that are nearly right keep a gradient",
@@ -50,7 +50,7 @@ RECORDS = (
     Record(
         "gdice", "GeneralizedDiceLoss", "region", "one Dice over all classes, rare classes weighed up",
         "1 - (2 sum_c w_c I_c + s) / (sum_c w_c (P_c + T_c) + s)",
-        (WEIGHTING, SMOOTH, *REGION, *DOOR),
+        (WEIGHTING, SMOOTH, POOL, CLASSES, EMPTY, *DOOR),
         "Sudre 2017, Eq. 3",
         "classes of very different size", region.generalized_dice, range=UNIT, joint=True,
     ),
@@ -60,7 +60,7 @@ RECORDS = (
         "sum_i m_(i) g_i,  m = max(0, 1 - z (2t - 1)) in falling order",
         (
             Parameter("per_image", True, Flag(), "the paper's name: pool='image' or 'batch'"),
-            CLASS_WEIGHT, *REGION[1:2], *DOOR,
+            CLASS_WEIGHT, CLASSES, *DOOR,
         ),
         "Yu & Blaschko 2015; Berman 2018",
         "fine-tuning a trained binary network for IoU", lovasz.lovasz,
@@ -74,7 +74,7 @@ RECORDS = (
             Parameter("per_image", False, Flag(), "the paper's name: pool='image' or 'batch'"),
             CLASS_WEIGHT,
             Parameter("classes", None, Classes(optional=True), "None: present for multiclass, all for sigmoid tasks"),
-            REGION[2], *DOOR,
+            EMPTY, *DOOR,
         ),
         "Berman 2018, Eqs. 8-11",
         "scored by IoU; as ce + 0.5*lovasz, or to fine-tune", lovasz.lovasz,

@@ -2,37 +2,34 @@
 
 from lossmith.core import region_variants as variants
 from lossmith.core.parameters import UNIT, Distances, Flag, Interval, Parameter
-from lossmith.core.records.options import CLASS_WEIGHT, DOOR, REGION, SMOOTH, SQUARED
+from lossmith.core.records.options import DOOR, EMPTY, POOL, REGION, SMOOTH, SQUARED
 from lossmith.core.records.record import Record
-
-ITEMS = (CLASS_WEIGHT, *REGION, *DOOR)
-POOL, _, EMPTY = REGION
 
 RECORDS = (
     Record(
         "mcc", "MCCLoss", "region", "Matthews correlation of prediction and target",
-        "1 - (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))", ITEMS,
+        "1 - (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))", REGION,
         "Abhishek & Hamarneh 2021",
         "the background counts, too: foreground may be rare or nearly everything",
         variants.mcc, terms=variants.background, range=Interval(0.0, 2.0),
     ),
     Record(
         "logcosh_dice", "LogCoshDiceLoss", "region", "log cosh of the Dice loss", "log cosh(1 - Dice)",
-        (SMOOTH, SQUARED, *ITEMS), "Jadon 2020",
+        (SMOOTH, SQUARED, *REGION), "Jadon 2020",
         "as dice, with a gradient that fades as the overlap becomes right",
         variants.log_cosh_dice, range=UNIT,
     ),
     Record(
         "noise_robust_dice", "NoiseRobustDiceLoss", "region", "between Dice (gamma = 2) and absolute error (gamma = 1)",
         "sum |p - t|^gamma / (sum p^2 + sum t^2)",
-        (Parameter("gamma", 1.5, Interval(1.0, 2.0), "2 is V-Net's Dice"), *ITEMS), "Wang 2020",
+        (Parameter("gamma", 1.5, Interval(1.0, 2.0), "2 is V-Net's Dice"), *REGION), "Wang 2020",
         "small foreground with wrong labels", variants.noise_robust_dice, terms=variants.powers_of_errors,
     ),
     Record(
         "sensitivity_specificity", "SensitivitySpecificityLoss", "region",
         "squared error of a class's pixels and of all others, each by its own mean",
         "r sum t (t - p)^2 / sum t + (1 - r) sum (1 - t) (t - p)^2 / sum (1 - t)",
-        (Parameter("r", 0.05, UNIT, "share of the class's own pixels (sensitivity)"), *ITEMS),
+        (Parameter("r", 0.05, UNIT, "share of the class's own pixels (sensitivity)"), *REGION),
         "Brosch 2015",
         "very rare foreground; r trades recall for precision",
         variants.sensitivity_specificity, terms=variants.squared_errors, range=UNIT,
@@ -43,7 +40,7 @@ RECORDS = (
         (
             Parameter("alpha", 0.5, UNIT, "share of the cross-entropy"),
             Parameter("beta", 0.5, UNIT, "above 0.5 misses cost more, below it false alarms"),
-            SMOOTH, *ITEMS,
+            SMOOTH, *REGION,
         ),
         "Taghanaki 2019",
         "misses and false alarms must be traded", variants.combo, terms=variants.one_against_the_rest,

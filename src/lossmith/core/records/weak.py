@@ -2,9 +2,9 @@
 
 from lossmith.core import weak
 from lossmith.core.affinity import Kernel
-from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Choice, Count, Flag, Parameter, PerClass
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, UNIT, Count, Flag, Parameter, PerClass
 from lossmith.core.records import choice
-from lossmith.core.records.options import DOOR, FROM_LOGITS
+from lossmith.core.records.options import DOOR
 from lossmith.core.records.record import Record
 
 KERNEL = (
@@ -61,19 +61,6 @@ RECORDS = (
         "noisy predictions; it also rounds corners",
         weak.total_variation,
         zero_at_truth=False, neighbours=True, uncut=True, supervised=False,
-    ),
-    Record(
-        "nacl", "NACLLoss", "weak", "logits as large as the labels around a pixel agree: calibration at outlines",
-        "mean_c |u_c - z_c|,  u_c the share of class c in the window",
-        (
-            Parameter("radius", 1, Count(1), "the window has 2 radius + 1 pixels along each axis"),
-            Parameter("distance", "l1", Choice(weak.DISTANCES), "absolute or squared difference"),
-            *(parameter for parameter in DOOR if parameter is not FROM_LOGITS),
-        ),
-        "Murugesan 2023, Eq. 6",
-        "probabilities that can be believed: ce + 0.1*nacl",
-        weak.neighbour_labels, tasks=("multiclass",),
-        zero_at_truth=False, least_at_truth=False, calibrates=True, neighbours=True, uncut=True,
     ),
     Record(
         "size", "SizeConstraint", "weak", "each class takes a share of the image between two bounds",
