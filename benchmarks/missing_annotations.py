@@ -1,6 +1,6 @@
 """The tables of docs/missing-annotations.md: what missing annotations do to a network, and what helps.
 
-    python benchmarks/missing_annotations.py [--missing 0.4 ...] [--seeds 3] [--steps 300] [--jobs 1] [--out DIR]
+    python benchmarks/missing_annotations.py [--missing 0.4 ...] [--seeds 3] [--steps 2000] [--jobs 1] [--out DIR]
 
 `shapes` has an ellipse, a rectangle and a circle in every image; a share of them is not annotated in the training
 masks. Test masks are complete. A finished run is kept in DIR; the same command goes on with what is missing.
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--missing", type=float, nargs="+", default=[0.4])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/missing"))
     args = parser.parse_args()
