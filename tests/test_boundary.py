@@ -1,5 +1,6 @@
 """Boundary losses: against slow loops, hand-worked numbers, other libraries, and what is promised of distance maps."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -361,6 +362,18 @@ def test_a_map_can_be_given():
         torch.testing.assert_close(loss(logits, target, weight, distance=phi), expected, rtol=1e-6, atol=1e-6)
         with in_blocks(16):
             torch.testing.assert_close(loss(logits, target, weight, distance=phi), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", [{"spacing": [2.0, 1.0]}, {"shift": True}, {"bounded": True}], ids=str)
+def test_options_of_a_map_are_refused_beside_a_map(option):
+    logits, target = torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
+    ((name, value),) = option.items()
+    expected = f"{name} must be left out with distance=, a map that is taken as it is; got {value}"
+    loss = BoundaryLoss("binary", **option)
+    loss(logits, target)
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        loss(logits, target, distance=torch.ones(1, 1, 4, 4))
+    HausdorffDTLoss("binary", spacing=[2.0, 1.0])(logits, target, distance=torch.ones(1, 1, 4, 4))
 
 
 def test_bad_maps_and_spacings_are_refused():

@@ -29,7 +29,8 @@ def test_they_are_those_of_the_loss(task, options):
     losses = [BoundaryLoss] if options.keys() & {"shift", "bounded"} else [BoundaryLoss, HausdorffDTLoss]
     for cls in losses:
         expected = cls(task, ignore_index=IGNORE, **options)(logits, target)
-        got = cls(task, ignore_index=IGNORE, spacing=options.get("spacing"))(logits, target, distance=phi)
+        of_prediction = options if cls is HausdorffDTLoss else {}
+        got = cls(task, ignore_index=IGNORE, **of_prediction)(logits, target, distance=phi)
         torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import oracle_partial
-from lossmith.core.face import choose, segmentation_loss
+from lossmith.core.face import SharedBatch, choose
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.core.namespaces.standard import Standard
 from lossmith.torch import CrossEntropyLoss, DiceLoss, ExclusionLoss, MarginalLoss, parse
@@ -177,7 +177,7 @@ def test_numpy_and_strict_arrays_give_the_same(spec):
     chosen = choose(loss.record, "multiclass", loss.atom.arguments)
     for xp in (numpy_namespace, Standard(array_api_strict)):
         *arrays, annotated = (xp.asarray(x.numpy()) for x in (found.logits, found.target, found.weight, SETS))
-        got = float(segmentation_loss(xp, chosen, *arrays, {"annotated": annotated}))
+        got = float(SharedBatch(xp, *arrays, {"annotated": annotated}).value(chosen))
         assert got == pytest.approx(marginal(spec, found).item(), rel=1e-12)
 
 

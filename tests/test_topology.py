@@ -9,6 +9,7 @@ import oracle_topology as oracle
 from lossmith.core import topology
 from lossmith.core.door import receive
 from lossmith.core.evaluate import evaluate
+from lossmith.core.namespaces import skeleton, skeleton_back
 from lossmith.core.namespaces.numpy import xp as numpy_namespace
 from lossmith.core.namespaces.torch import xp
 from lossmith.torch import CbDiceLoss, ClDiceLoss, SkeletonRecallLoss, parse
@@ -143,18 +144,47 @@ def test_slabs_of_a_large_image_are_the_image(space, monkeypatch):
             torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("kept", [0, 10**6])
-def test_levels_computed_anew_are_the_levels_kept(kept, monkeypatch):
-    batch = given("multilabel", space=(9, 10))
-    expected = batch.run("cldice(iterations=3)")
-    monkeypatch.setattr(topology, "KEPT", kept)
-    for got, want in zip(batch.run("cldice(iterations=3)"), expected, strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
+@pytest.mark.parametrize("keep", [1, 6, topology.ALL])
+@pytest.mark.parametrize("slab", [30, 10**6])
+@pytest.mark.parametrize("space", [(9, 10), (7, 5, 6)])
+@pytest.mark.parametrize("steps", [3, 10**6])  # with ties between neighbours, and without
+def test_the_gradient_by_hand_is_that_of_autograd(keep, slab, space, steps, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x, g = (torch.rand(2, 2, *space, generator=generator, dtype=torch.float64) for _ in range(2))
+    x = (x * steps).round() / steps
+    monkeypatch.setattr(skeleton_back, "SLAB", slab)
+    for valid in (None, (torch.rand(2, 1, *space, generator=generator) < 0.8).double()):
+        found = []
+        for by_hand in (True, False):
+            monkeypatch.setattr(skeleton, "plain", lambda _, by_hand=by_hand: by_hand)
+            z = x.clone().requires_grad_()
+            value = topology.soft_skeleton(xp, z, 5, valid, keep=keep)
+            value.backward(g)
+            found.append((value.detach(), z.grad))
+        assert torch.equal(found[0][0], found[1][0])
+        torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kept", [0, 10**6])
-def test_first_and_second_derivatives(kept, monkeypatch):
-    monkeypatch.setattr(topology, "KEPT", kept)
+@pytest.mark.parametrize(
+    ("levels", "keep", "cuts"),
+    [(4, 8, [0, 4]), (4, 6, [0, 3, 4]), (11, 12, [0, 6, 11]), (11, 1, [0, 5, 9, 11]), (1, 1, [0, 1])],
+)
+def test_stretches_keep_no_more_than_they_may(levels, keep, cuts):
+    assert skeleton.stretches(levels, keep) == cuts
+
+
+def test_the_skeleton_of_bits_is_that_of_numbers():
+    for space in SPACES:
+        x = (torch.rand(1, 2, *space) < 0.8).double()
+        valid = (torch.rand(1, 1, *space) < 0.9).double()
+        found = topology.soft_skeleton(xp, xp.bits(x), 3, xp.bits(valid))
+        assert found.dtype == torch.int8
+        assert torch.equal(found.double(), topology.soft_skeleton(xp, x, 3, valid))
+
+
+@pytest.mark.parametrize("keep", [1, topology.ALL])
+def test_first_and_second_derivatives(keep, monkeypatch):
+    monkeypatch.setattr(topology, "share", lambda *_: keep)
     p, t = thin((7, 8))
     logits, target = tensors(p, t)
     loss = ClDiceLoss("binary", iterations=2)

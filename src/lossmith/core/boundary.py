@@ -69,6 +69,9 @@ def boundary_map(
 ) -> Mapping[str, Array]:
     """The signed distance map of the target, unless the loss was called with one."""
     if "distance" in px.inputs:
+        for name, value in (("spacing", list(spacing or ())), ("shift", shift), ("bounded", bounded)):
+            if value:
+                raise ValueError(must(name, "left out with distance=, a map that is taken as it is", value))
         return {}
     return {"phi": adjusted(px.xp, target_distance(px, spacing), shift=shift, bounded=bounded)}
 
@@ -85,12 +88,16 @@ def boundary(S: Sums, **_: object) -> Array:
     return S.mean(S.D)
 
 
-def hausdorff_fields(
+def hausdorff_field(
     px: Pixels, *, alpha: float = 2.0, spacing: Sequence[float] | None = None, **_: object
-) -> Mapping[str, Array | float]:
-    """d_p^alpha and d_t^alpha: distances to the boundaries of what is predicted and, unless given, of the target."""
-    fields = {"of_prediction": signed_distance(px, predicted(px), spacing, alpha), "alpha": alpha}
-    return fields if "distance" in px.inputs else fields | {"of_target": target_distance(px, spacing, alpha)}
+) -> Mapping[str, Array]:
+    """d_t^alpha + d_p^alpha: distances to the boundaries of the target, unless given, and of what is predicted."""
+    xp = px.xp
+    if "distance" in px.inputs:
+        of_target = xp.abs(xp.astype(px.inputs["distance"], px.like)) ** alpha
+    else:
+        of_target = xp.abs(target_distance(px, spacing, alpha))
+    return {"far": of_target + xp.abs(signed_distance(px, predicted(px), spacing, alpha))}
 
 
 def predicted(px: Pixels) -> Array:
@@ -100,16 +107,9 @@ def predicted(px: Pixels) -> Array:
     return px.map(lambda block: block.logits >= block.xp.amax(block.logits, axis=1, keepdims=True))
 
 
-def hausdorff_terms(
-    px: Pixels, *, of_prediction: Array, alpha: float, of_target: Array | None = None
-) -> Mapping[str, Array]:
+def hausdorff_terms(px: Pixels, *, far: Array) -> Mapping[str, Array]:
     """H = sum w (p - t)^2 (d_t^alpha + d_p^alpha)."""
-    xp = px.xp
-    if of_target is None:
-        far = xp.abs(xp.astype(px.inputs["distance"], px.like)) ** alpha
-    else:
-        far = xp.abs(px.part(of_target))
-    return {"H": px.sum((px.probs - px.target) ** 2 * (far + xp.abs(px.part(of_prediction))))}
+    return {"H": px.sum((px.probs - px.target) ** 2 * px.part(far))}
 
 
 @takes(lambda **_: ["H"])

@@ -76,8 +76,8 @@ def weighed_overlap(
     """The four sums of `cbdice` over a block."""
     xp, view, power = px.xp, View(px), len(px.space) - 1
 
-    def terms(p: Array, piece: Piece, lean: bool) -> list[Array]:
-        skeleton = soft_skeleton(xp, p, iterations, view.valid(piece), lean=lean)[:, :, piece.own, ...]
+    def terms(p: Array, piece: Piece, keep: int) -> list[Array]:
+        skeleton = soft_skeleton(xp, p, iterations, view.valid(piece), keep=keep)[:, :, piece.own, ...]
         p = p[:, :, piece.own, ...]
         on_t, on_p, d_t, d_p = (view.prepared(x, piece) for x in (line_t, line_p, near_t, near_p))
         r_t, r_p = on_t * d_t, on_p * d_p * p  # radii

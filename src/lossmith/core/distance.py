@@ -34,7 +34,7 @@ def signed_distance(
             _raise(squares, power, plane)
         if some is not None:
             plane[~some] = 0.0
-        np.negative(plane, out=plane, where=mask)
+        np.multiply(plane, 1 - 2 * mask.view(np.int8), out=plane)  # a `where` would be slow for scattered pixels
     return out
 
 

@@ -23,6 +23,7 @@ LOG_2 = math.log(2.0)
 
 Formula = Callable[..., Array]
 Blend = Callable[..., tuple[float, Array]]
+Merge = Callable[[Pixels, Mapping[str, Array], Sequence[str]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def takes(
     """Say which sums a formula needs beside N, P and T, given its options.
 
     beside: of a loss that adds pixel losses to a region loss, the share of the region loss, and what is added to it:
-    the formula is the region loss alone, for which what is said about empty classes holds. backgrounds: in sigmoid
+    the formula is the region loss alone, for which what is said about empty classes holds. `formula.merge`, where there
+    is one, makes of the sums those that count before anything else looks at them. backgrounds: in sigmoid
     tasks the background of each channel is an item, too.
     """
 
@@ -170,7 +172,7 @@ def region_loss(
     the formula has already put the classes together, (n, 1).
     """
     xp = px.xp
-    known = _pooled(px, sums, names, pool)
+    known = _pooled(px, _merged(px, sums, names, formula), names, pool)
     beside: Blend | None = getattr(formula, "beside", None)
     channels = known["T"].shape[1]
     both = px.task != "multiclass" and getattr(formula, "backgrounds", False)
@@ -209,6 +211,12 @@ def region_loss(
         return px.flagged(value[0] if pool == "batch" else value)
     value = reduce_items(px, value, counted, reduction, pooled=pool == "batch")
     return value if added is None else value + added
+
+
+def _merged(px: Pixels, sums: Mapping[str, Array], names: Sequence[str], formula: Formula) -> Mapping[str, Array]:
+    """The sums as `formula.merge` makes them, where there is one."""
+    merge: Merge | None = getattr(formula, "merge", None)
+    return sums if merge is None else merge(px, sums, names)
 
 
 def _pooled(px: Pixels, sums: Mapping[str, Array], names: Sequence[str], pool: str) -> Mapping[str, Array]:

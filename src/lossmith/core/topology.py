@@ -23,7 +23,8 @@ from lossmith.errors import must
 
 AXES = (2, 3)
 PIECE = 2**16  # elements that are looked at together: the arrays of a level then stay in the cache
-KEPT = 6  # arrays that a level keeps for its backward pass, for each axis
+KEPT = 6  # arrays that a level keeps for its backward pass, for each axis, where nothing is computed anew
+ALL = 2**31
 OVERLAPS = ("inside T", "skeleton P", "inside P", "skeleton T")  # numerator, denominator of precision; of sensitivity
 
 
@@ -44,21 +45,26 @@ def dilate(xp: Namespace, x: Array) -> Array:
     return reduce(lambda values, axis: xp.line_max(values, axis=axis), range(2, len(x.shape)), x)
 
 
-def soft_skeleton(xp: Namespace, x: Array, iterations: int, valid: Array | None = None, *, lean: bool = False) -> Array:
+def soft_skeleton(xp: Namespace, x: Array, iterations: int, valid: Array | None = None, *, keep: int = ALL) -> Array:
     """The skeleton of maps (n, k, *space) with values in [0, 1].
 
-    valid: 0 at pixels that are not there. lean: keep two arrays a level for the backward pass rather than `KEPT`.
+    valid: 0 at pixels that are not there, in the dtype of `x`. keep: how many arrays of the size of `x` may be kept for
+    the backward pass, if that can be; what is not kept is computed anew.
     """
 
-    def level(x: Array, *skeleton: Array) -> tuple[Array, Array]:
-        eroded = erode(xp, x if valid is None else x * valid + (1.0 - valid))
-        ridge = xp.relu(x - dilate(xp, eroded if valid is None else eroded * valid))
-        return eroded, skeleton[0] + (1.0 - skeleton[0]) * ridge if skeleton else ridge
+    def by_levels(x: Array, valid: Array | None) -> Array:
+        def level(x: Array, *skeleton: Array) -> tuple[Array, Array]:
+            eroded = erode(xp, x if valid is None else x * valid + (1 - valid))
+            ridge = xp.relu(x - dilate(xp, eroded if valid is None else eroded * valid))
+            return eroded, skeleton[0] + (1 - skeleton[0]) * ridge if skeleton else ridge
 
-    known: tuple[Array, ...] = (x,)
-    for _ in range(iterations + 1):
-        known = xp.recompute(level, *known) if lean else level(*known)
-    return known[1]
+        known: tuple[Array, ...] = (x,)
+        lean = KEPT * (len(x.shape) - 2) * (iterations + 1) > keep
+        for _ in range(iterations + 1):
+            known = xp.recompute(level, *known) if lean else level(*known)
+        return known[1]
+
+    return xp.soft_skeleton(by_levels, x, valid, iterations + 1, keep)
 
 
 @dataclass(frozen=True)
@@ -141,8 +147,11 @@ def flat(xp: Namespace, grid: Array) -> Array:
 def skeleton_of(px: Pixels, iterations: int, values: Callable[[Piece], Array]) -> Array:
     """The skeleton of all classes of a block, (n, K, P), from what `values` gives for a piece and its surroundings."""
     xp, view, pieces = px.xp, View(px), pieces_of(px, iterations)
-    grids = (soft_skeleton(xp, values(piece), iterations, view.valid(piece)) for piece in pieces)
-    found = [flat(xp, grid[:, :, piece.own, ...]) for grid, piece in zip(grids, pieces, strict=True)]
+    found = []
+    for piece in pieces:
+        x, valid = values(piece), view.valid(piece)
+        grid = soft_skeleton(xp, x, iterations, None if valid is None else xp.astype(valid, x))
+        found.append(flat(xp, grid[:, :, piece.own, ...]))
     slabs = len(found) // px.channels
     rows = [xp.concat(found[i : i + slabs], axis=2) for i in range(0, len(found), slabs)]
     return xp.concat(rows, axis=1)
@@ -152,28 +161,31 @@ def target_skeleton(px: Pixels, iterations: int) -> Array:
     """The skeleton of the target of all classes, (N, K, P): of bools where the target is hard."""
 
     def skeleton(block: Pixels) -> Array:
-        found = skeleton_of(block, iterations, View(block).target)
-        return found if block.soft else found > 0.5
+        view = View(block)
+        if block.soft:
+            return skeleton_of(block, iterations, view.target)
+        return skeleton_of(block, iterations, lambda piece: px.xp.bits(view.target(piece))) > 0.5
 
     return px.map(skeleton)
 
 
-def is_lean(px: Pixels, pieces: Sequence[Piece], iterations: int) -> bool:
-    """Whether what the levels of a piece keep would weigh more than the block."""
+def share(px: Pixels, pieces: Sequence[Piece]) -> int:
+    """How many arrays of the size of a piece weigh as much as the block."""
     rows = max(piece.seen.stop - piece.seen.start for piece in pieces)
-    return bool(KEPT * len(px.space) * (iterations + 1) * rows > px.channels * px.space[0])
+    count: int = px.channels * px.space[0] // max(1, rows)
+    return max(1, count)
 
 
-def sums_of_pieces(px: Pixels, iterations: int, term: Callable[[Array, Piece, bool], list[Array]]) -> Iterator[Array]:
+def sums_of_pieces(px: Pixels, iterations: int, term: Callable[[Array, Piece, int], list[Array]]) -> Iterator[Array]:
     """The sums over the pixels of what `term` gives of p and its piece, each (n, K)."""
     xp, pieces, view = px.xp, pieces_of(px, iterations), View(px)
-    lean = is_lean(px, pieces, iterations)
+    keep = share(px, pieces)
 
     def sums(p: Array, number: int) -> Array:
         piece = pieces[number]
         weight = view.weight(piece)
         weight = None if weight is None else weight[:, :, piece.own, ...]
-        terms = (values if weight is None else values * weight for values in term(p, piece, lean))
+        terms = (values if weight is None else values * weight for values in term(p, piece, keep))
         return xp.stack([xp.sum(flat(xp, values), axis=(1, 2)) for values in terms])
 
     found = xp.by_piece(sums, [piece.place for piece in pieces], px.grid(px.probs))
@@ -197,8 +209,8 @@ def centre_line_overlap(px: Pixels, *, skeleton: Array, iterations: int) -> dict
     """Sums of a block: skeleton of p inside of the target, skeleton of p, that of the target inside of p, that."""
     view = View(px)
 
-    def terms(p: Array, piece: Piece, lean: bool) -> list[Array]:
-        of_p = soft_skeleton(px.xp, p, iterations, view.valid(piece), lean=lean)[:, :, piece.own, ...]
+    def terms(p: Array, piece: Piece, keep: int) -> list[Array]:
+        of_p = soft_skeleton(px.xp, p, iterations, view.valid(piece), keep=keep)[:, :, piece.own, ...]
         of_t, p, t = view.prepared(skeleton, piece), p[:, :, piece.own, ...], view.target(piece)[:, :, piece.own, ...]
         return [overlap(px, of_p, t), of_p, overlap(px, of_t, p), of_t]
 

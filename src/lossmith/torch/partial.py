@@ -7,7 +7,8 @@ from lossmith.core.partial import marginal
 from lossmith.core.pixels import Task
 from lossmith.core.records.choice import mergeable
 from lossmith.torch.loss import Door, Loss
-from lossmith.torch.pixel import inner_loss
+from lossmith.torch.parse import inner_loss
+from lossmith.torch.region import Pool
 
 # Made once: a compiled loss would find another record at every call, and compile again.
 MARGINALS = {record.name: marginal(record) for record in CATALOGUE.values() if mergeable(record)}
@@ -98,7 +99,7 @@ class ExclusionLoss(Loss, name="exclusion"):
         task: Task = "multiclass",
         *,
         form: Literal["dice", "ce"] = "dice",
-        pool: Literal["image", "batch"] = "image",
+        pool: Pool = "image",
         **options: Unpack[Door],
     ) -> None:
         super().__init__(task, form=form, pool=pool, **options)

@@ -67,6 +67,14 @@ class Namespace(Protocol):
         Pieces may overlap. There is a gradient for `x` alone, not for what `f` knows otherwise.
         """
 
+    def bits(self, x: Array, /) -> Array:
+        """Zeros and ones in a dtype that is quick to compute with."""
+
+    def soft_skeleton(
+        self, f: Callable[[Array, Array | None], Array], x: Array, valid: Array | None, levels: int, keep: int, /
+    ) -> Array:
+        """``f(x, valid)``, the soft skeleton of maps (n, k, *space); see `core/topology.py`."""
+
     def recompute(self, f: Callable[..., Any], /, *arrays: Array) -> Any:
         """``f(*arrays)``, with what happens inside computed anew in the backward pass rather than kept."""
 

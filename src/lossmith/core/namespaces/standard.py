@@ -137,6 +137,19 @@ class Standard:
     def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[Any, ...]], x: Array) -> Array:
         return self.module.stack([f(x[piece], number) for number, piece in enumerate(pieces)])
 
+    def bits(self, x: Array) -> Array:
+        return x
+
+    def soft_skeleton(
+        self,
+        f: Callable[[Array, Array | None], Array],
+        x: Array,
+        valid: Array | None,
+        levels: int,  # noqa: ARG002
+        keep: int,  # noqa: ARG002
+    ) -> Array:
+        return f(x, valid)
+
     def recompute(self, f: Callable[..., Any], *arrays: Array) -> Any:
         return f(*arrays)
 

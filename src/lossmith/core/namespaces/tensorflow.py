@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from lossmith.core import distance, thinning
 from lossmith.core.namespaces import Array
+from lossmith.core.namespaces.graphs import computed as computed
 from lossmith.core.namespaces.tensors import Tensor as Tensor
-from lossmith.core.namespaces.tensors import bare
+from lossmith.core.namespaces.tensors import bare, permuted, reduced, reshaped, together
 
 KINDS = (("is_bool", "bool"), ("is_integer", "integer"), ("is_floating", "real"))
 
@@ -28,60 +29,76 @@ def _lifted(f: Callable[..., Any]) -> Callable[..., Tensor]:
     return lifted
 
 
-def _reduction(f: Callable[..., Any]) -> Callable[..., Tensor]:
-    def reduced(x: Tensor, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return Tensor(f(x.values, axis=axis, keepdims=keepdims))
+def _elementwise(f: Callable[..., Any]) -> Callable[..., Tensor]:
+    def lifted(*arrays: Tensor) -> Tensor:
+        return together(f, *arrays)
 
-    return reduced
+    return lifted
+
+
+def _reduction(f: Callable[..., Any]) -> Callable[..., Tensor]:
+    def lifted(x: Tensor, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return reduced(f, x, axis, keepdims=keepdims)
+
+    return lifted
 
 
 class _TensorFlow:
     abs, exp, expm1, log, log1p, sqrt = map(
-        staticmethod, map(_lifted, (tf.abs, tf.exp, tf.math.expm1, tf.math.log, tf.math.log1p, tf.sqrt))
+        staticmethod, map(_elementwise, (tf.abs, tf.exp, tf.math.expm1, tf.math.log, tf.math.log1p, tf.sqrt))
     )
-    minimum, smaller, atan2 = map(staticmethod, map(_lifted, (tf.minimum, tf.minimum, tf.math.atan2)))
+    minimum, smaller, atan2 = map(staticmethod, map(_elementwise, (tf.minimum, tf.minimum, tf.math.atan2)))
     sum, mean, any, amax = map(
         staticmethod, map(_reduction, (tf.reduce_sum, tf.reduce_mean, tf.reduce_any, tf.reduce_max))
     )
     zeros_like, ones_like, stop_gradient = map(
-        staticmethod, map(_lifted, (tf.zeros_like, tf.ones_like, tf.stop_gradient))
+        staticmethod, map(_elementwise, (tf.zeros_like, tf.ones_like, tf.stop_gradient))
     )
-    sigmoid, log_sigmoid, relu = map(staticmethod, map(_lifted, (tf.sigmoid, tf.math.log_sigmoid, tf.nn.relu)))
-    softmax, log_softmax, argmax, expand_dims = map(
-        staticmethod, map(_lifted, (tf.nn.softmax, tf.nn.log_softmax, tf.argmax, tf.expand_dims))
+    sigmoid, log_sigmoid, relu = map(staticmethod, map(_elementwise, (tf.sigmoid, tf.math.log_sigmoid, tf.nn.relu)))
+    expand_dims, concat, stack, cumulative_sum = map(
+        staticmethod, map(_lifted, (tf.expand_dims, tf.concat, tf.stack, tf.cumsum))
     )
-    concat, stack, cumulative_sum, permute_dims = map(
-        staticmethod, map(_lifted, (tf.concat, tf.stack, tf.cumsum, tf.transpose))
-    )
+    permute_dims, reshape = staticmethod(permuted), staticmethod(reshaped)
+
+    def softmax(self, x: Tensor, *, axis: int) -> Tensor:
+        return Tensor(tf.nn.softmax(x.held, axis=x.place(axis)), last=x.last)
+
+    def log_softmax(self, x: Tensor, *, axis: int) -> Tensor:
+        held = tf.nn.log_softmax(x.held, axis=x.place(axis))
+        return Tensor(held, last=x.last, scores=x if axis == 1 else None)
+
+    def argmax(self, x: Tensor, *, axis: int) -> Tensor:
+        held, place = (x.held, x.place(axis)) if axis == 1 else (x.values, axis)
+        return Tensor(tf.argmax(held, place))
 
     def asarray(self, values: Any) -> Tensor:
         return values if isinstance(values, Tensor) else Tensor(tf.convert_to_tensor(values))
 
     def astype(self, x: Tensor, like: Tensor) -> Tensor:
-        return x if x.dtype == like.dtype else Tensor(tf.cast(x.values, like.dtype))
+        return x if x.dtype == like.dtype else Tensor(tf.cast(x.held, like.dtype), last=x.last)
 
     def constant(self, values: Any, like: Tensor) -> Tensor:
         return Tensor(tf.constant(values, dtype=like.dtype))
 
     def integers(self, x: Tensor) -> Tensor:
-        return x if x.dtype == tf.int64 else Tensor(tf.cast(x.values, tf.int64))
+        return x if x.dtype == tf.int64 else Tensor(tf.cast(x.held, tf.int64), last=x.last)
 
     def kind(self, x: Tensor) -> str:
         return next((ours for name, ours in KINDS if getattr(x.dtype, name)), "other")
 
     def wide(self, x: Tensor) -> Tensor:
-        return Tensor(tf.cast(x.values, tf.float32)) if x.dtype.size < 4 else x
+        return Tensor(tf.cast(x.held, tf.float32), last=x.last) if x.dtype.size < 4 else x
 
     def floor(self, x: Tensor) -> float:
         return float(np.finfo(x.dtype.as_numpy_dtype).smallest_normal)
 
     def read(self, flag: Tensor) -> bool | None:
-        if not hasattr(flag.values, "numpy") or "CPU" not in flag.values.device:
+        if not hasattr(flag.held, "numpy") or "CPU" not in flag.held.device:
             return None
-        return bool(flag.values.numpy())
+        return bool(flag.held.numpy())
 
     def extremes(self, x: Tensor) -> tuple[float, float]:
-        values = x.values.numpy()
+        values = x.held.numpy()
         return values.min().item(), values.max().item()
 
     def outside(self, x: Tensor, low: float, high: float) -> bool | Tensor:
@@ -94,14 +111,11 @@ class _TensorFlow:
         return flag if seen is None else seen
 
     def where(self, condition: Tensor, x: Any, y: Any) -> Tensor:
-        dtype = x.dtype if isinstance(x, Tensor) else y.dtype
-        return Tensor(tf.where(condition.values, *(tf.convert_to_tensor(bare(value), dtype) for value in (x, y))))
+        like = x if isinstance(x, Tensor) else y
+        return together(tf.where, condition, like.alike(x), like.alike(y))
 
     def maximum(self, x: Tensor, bound: Any) -> Tensor:
-        return Tensor(tf.maximum(x.values, x.alike(bound)))
-
-    def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
-        return Tensor(tf.reshape(x.values, bare(tuple(shape))))
+        return together(tf.maximum, x, x.alike(bound))
 
     def unstack(self, x: Tensor) -> list[Tensor]:
         return [Tensor(part) for part in tf.unstack(x.values)]
@@ -115,14 +129,22 @@ class _TensorFlow:
         return Tensor(tf.gather(table.values, index.values))
 
     def one_hot(self, index: Tensor, n: int, like: Tensor) -> Tensor:
-        return Tensor(tf.one_hot(index.values, n, axis=1, dtype=like.dtype))
+        return Tensor(tf.one_hot(index.values, n, axis=-1 if like.last else 1, dtype=like.dtype), last=like.last)
 
     def take_along_axis(self, x: Tensor, index: Tensor, *, axis: int) -> Tensor:
         last = x.ndim - 1
         if axis % x.ndim == last:
             return Tensor(tf.gather(x.values, index.values, axis=-1, batch_dims=last))
+        if x.scores is not None:
+            return self._log_truth(x.scores, index)
         chosen = self.one_hot(index[:, 0, ...], x.shape[1], x)  # of a few classes: a gather is slower
         return self.sum(self.where(chosen > 0, x, self.zeros_like(x)), axis=1, keepdims=True)
+
+    def _log_truth(self, scores: Tensor, index: Tensor) -> Tensor:
+        """The log-softmax of scores (n, k, *space) at indices (n, 1, *space), by the kernel made for it."""
+        rows = tf.reshape(scores.moved, (-1, scores.shape[1]))
+        minus, _ = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=rows, labels=tf.reshape(index.values, (-1,)))
+        return Tensor(tf.reshape(-minus, bare(index.shape)))
 
     def argsort_descending(self, x: Tensor) -> Tensor:
         return Tensor(tf.argsort(x.values, axis=-1, direction="DESCENDING", stable=True))
@@ -165,6 +187,19 @@ class _TensorFlow:
 
     def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[slice, ...]], x: Array) -> Array:
         return self.stack([f(x[piece], number) for number, piece in enumerate(pieces)])
+
+    def bits(self, x: Tensor) -> Tensor:
+        return x
+
+    def soft_skeleton(
+        self,
+        f: Callable[[Array, Array | None], Array],
+        x: Array,
+        valid: Array | None,
+        levels: int,  # noqa: ARG002
+        keep: int,  # noqa: ARG002
+    ) -> Array:
+        return f(x, valid)
 
     def recompute(self, f: Callable[..., Any], *arrays: Array) -> Any:
         return f(*arrays)

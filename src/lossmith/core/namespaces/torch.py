@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lossmith.core.namespaces import lines, pieces, sorting, thinning, transform
+from lossmith.core.namespaces import lines, pieces, skeleton, sorting, thinning, transform
 
 _NAMES = {
     name: getattr(torch, name)
@@ -42,6 +42,7 @@ _NAMES |= {
     "tube": thinning.tube,
     "by_piece": pieces.by_piece,
     "recompute": pieces.recompute,
+    "soft_skeleton": skeleton.soft_skeleton,
     "line_max": lines.line_max,
     "line_min": lines.line_min,
     "smaller": lines.smaller,
@@ -92,6 +93,9 @@ class _Torch:
 
     def integers(self, x: Tensor) -> Tensor:
         return x.long()
+
+    def bits(self, x: Tensor) -> Tensor:
+        return x.to(torch.int8)
 
     def kind(self, x: Tensor) -> str:
         if x.dtype == torch.bool:
