@@ -62,17 +62,26 @@ def keras_dice(labels, logits):
     return tf.reduce_mean(1 - 2 * overlap / size)
 
 
+def jax_sum(logits, labels):
+    return jax_ce(logits, labels) + jax_dice(logits, labels)
+
+
+def keras_sum(labels, logits):
+    return keras_ce(labels, logits) + keras_dice(labels, logits)
+
+
 LOSSES = {
-    "ce": (jax_ce, keras_ce, "CrossEntropyLoss"),
-    "focal": (jax_focal, keras_focal, "FocalLoss"),
-    "dice": (jax_dice, keras_dice, "DiceLoss"),
+    "ce": (jax_ce, keras_ce),
+    "focal": (jax_focal, keras_focal),
+    "dice": (jax_dice, keras_dice),
+    "ce + dice": (jax_sum, keras_sum),
 }
 
 
 def pairs(name: str, logits: np.ndarray, labels: np.ndarray) -> dict[tuple[str, str], tuple[Run, Run]]:
     """By framework and mode: ours and theirs, each to be called without arguments."""
-    in_jax, in_tf, cls = LOSSES[name]
-    ours = partial(getattr(lossmith.jax, name), task="multiclass", axis=-1)
+    in_jax, in_tf = LOSSES[name]
+    ours = lossmith.jax.parse(name, "multiclass", axis=-1)
     found = {}
     arrays = jnp.asarray(logits), jnp.asarray(labels)
     for mode, made in (("jit", jax.jit), ("eager", lambda f: f)):
@@ -81,7 +90,7 @@ def pairs(name: str, logits: np.ndarray, labels: np.ndarray) -> dict[tuple[str, 
     tensors = tf.constant(labels, tf.int32), tf.constant(logits)
     modes = (("tf.function", tf.function), ("XLA", partial(tf.function, jit_compile=True)), ("eager", lambda f: f))
     for mode, made in modes:
-        steps = [made(_step(f)) for f in (getattr(lossmith.keras, cls)("multiclass"), in_tf)]
+        steps = [made(_step(f)) for f in (lossmith.keras.parse(name, "multiclass"), in_tf)]
         found["TensorFlow", mode] = tuple(lambda step=step: step(*tensors)[1].numpy() for step in steps)
     return found
 

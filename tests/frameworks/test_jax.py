@@ -14,8 +14,10 @@ from jax import numpy as jnp
 
 import lossmith.jax
 from faces import TASKS, Call, boxes, call, direction
+from lossmith.core import face
 from lossmith.core.catalogue import BOXES, CATALOGUE
-from lossmith.jax import dice, focal, information, missing, wce
+from lossmith.jax import ce, dice, focal, information, missing, parse, wce
+from lossmith.jax.face import _compiled
 
 EVERYTHING = "ignore weight class_weight"
 SINGLE = [(name, record.tasks[0]) for name, record in CATALOGUE.items()]
@@ -182,6 +184,47 @@ def test_second_derivatives():
     found = np.asarray(jax.jit(bend)(LOGITS)).reshape(4, 4)
     assert np.abs(found).max() > 1e-3
     np.testing.assert_allclose(found, found.T, atol=1e-6)
+
+
+def test_sums():
+    loss = parse("0.5*ce + dice(smooth=1.0)", "multiclass")
+    parts = 0.5 * ce(LOGITS, TARGET, task="multiclass") + dice(LOGITS, TARGET, task="multiclass", smooth=1.0)
+    assert float(loss(LOGITS, TARGET)) == pytest.approx(float(parts), rel=1e-6)
+    gradient = jax.vmap(jax.grad(lambda x, t: loss(x[None], t[None])))(LOGITS, TARGET)
+    np.testing.assert_allclose(gradient, jax.jit(jax.grad(loss))(LOGITS, TARGET), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^target must be class indices from 0 to 1; got 2$"):
+        loss(LOGITS, TARGET + 1)
+    last = parse("2*ce + wce(balance='inverse', counts=((10, 20), (5, 20)))", "multiclass", axis=-1, ignore_index=255)
+    first = parse("2*ce + wce(balance='inverse', counts=((10, 20), (5, 20)))", "multiclass", ignore_index=255)
+    target = jnp.array([[0, 255]])
+    assert float(last(jnp.moveaxis(LOGITS, 1, -1), target)) == pytest.approx(float(first(LOGITS, target)), rel=1e-6)
+    boxes = jnp.array([[0.0, 0.0, 2.0, 2.0]])
+    assert float(parse("giou + 0.5*box_l1")(boxes, boxes + 1)) == pytest.approx(
+        float(lossmith.jax.giou(boxes, boxes + 1) + 0.5 * lossmith.jax.box_l1(boxes, boxes + 1)), rel=1e-6
+    )
+
+
+def test_a_function_is_made_once():
+    """Whoever calls it again finds it compiled, however the parameters are written."""
+    _compiled.cache_clear()
+    for gamma in (1.5, np.float64(1.5), np.array(1.5)):
+        focal(LOGITS, TARGET, task="multiclass", gamma=gamma)
+    assert _compiled.cache_info().currsize == 1
+    focal(LOGITS, TARGET, task="multiclass", gamma=2.5)
+    focal(LOGITS, TARGET, task="multiclass", gamma=2.5, axis=-1)
+    focal(LOGITS, TARGET[:, None] + jnp.zeros((1, 2, 1)), task="multilabel", gamma=2.5)
+    assert _compiled.cache_info().currsize == 4
+
+
+def test_the_second_call_computes_nothing_anew(monkeypatch):
+    """Neither traced nor operation by operation; that is for a NaN."""
+    times, receive = [], face.receive
+    monkeypatch.setattr(face, "receive", lambda *given, **named: times.append(named) or receive(*given, **named))
+    for expected in (1, 1, 1):
+        dice(LOGITS, TARGET, task="multiclass", smooth=0.123)
+        assert len(times) == expected
+    assert np.isnan(dice(LOGITS * jnp.nan, TARGET, task="multiclass", smooth=0.123))
+    assert len(times) == 2
 
 
 def test_importing_loads_jax_alone():

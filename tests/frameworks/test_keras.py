@@ -12,6 +12,7 @@ from last import agree, channels_first, channels_last, loss_of
 import lossmith.keras
 import lossmith.numpy
 from faces import call
+from lossmith.core import face
 from lossmith.core.catalogue import BOXES, CATALOGUE
 from lossmith.keras import (
     CrossEntropyLoss,
@@ -129,6 +130,13 @@ def test_weights_by_pixel_and_by_image():
         loss(LABELS, LOGITS, WEIGHT[:, :2])
 
 
+def test_images_of_one_pixel():
+    for truth, logits, weight in (([1.0], [0.3], [2.0]), ([1.0, 0.0], [0.3, -2.0], [1.0, 0.5])):
+        arrays = [np.array(x, dtype="float32") for x in (truth, logits, weight)]
+        value = lossmith.numpy.ce(arrays[1], arrays[0], arrays[2], task="binary", reduction="sum")
+        assert number(CrossEntropyLoss("binary", reduction="sum")(*arrays)) == pytest.approx(value, rel=1e-6)
+
+
 def test_pixels_that_keras_masks_do_not_count():
     y_pred = keras.ops.convert_to_tensor(LOGITS[:, :, 0])
     mask = keras.ops.convert_to_tensor(np.array([[True, True, False, True], [True, False, True, True]]))
@@ -158,6 +166,63 @@ def test_sums():
         parse("dice + ce", "multiclass", reduction="none")(LABELS, LOGITS)
     with pytest.raises(TypeError):
         DiceLoss("binary") + 1
+
+
+def opened(monkeypatch):
+    """How often a batch is opened, counted."""
+    times, receive = [], face.receive
+    monkeypatch.setattr(face, "receive", lambda *given, **named: times.append(named) or receive(*given, **named))
+    return times
+
+
+def test_the_losses_of_a_sum_look_at_one_batch(monkeypatch):
+    times = opened(monkeypatch)
+    spec = "0.5*ce + dice + topk(k=0.5) + lovasz"
+    for labels in (LABELS, LABELS.astype("float32")[..., None]):
+        value = number(parse(spec, "multiclass")(labels, LOGITS, WEIGHT))
+        terms = [number(parse(term, "multiclass")(labels, LOGITS, WEIGHT)) for term in spec.split(" + ")]
+        assert value == pytest.approx(sum(terms), rel=1e-6)
+        assert len(times) == 1 + len(terms)
+        times.clear()
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("ce + dice(ignore_index=2)", {}),
+        ("ce(ignore_index=1) + dice", {"ignore_index": 2}),
+        ("ce + entropy", {"ignore_index": 2}),
+    ],
+)
+def test_losses_that_look_at_a_batch_in_different_ways(monkeypatch, spec, options):
+    times = opened(monkeypatch)
+    value = number(parse(spec, "multiclass", **options)(LABELS, LOGITS))
+    assert len(times) == 2
+    assert value == pytest.approx(
+        sum(number(parse(term, "multiclass", **options)(LABELS, LOGITS)) for term in spec.split(" + ")), rel=1e-6
+    )
+
+
+def test_a_sum_of_soft_and_hard_targets_of_probabilities():
+    one_hot, p = np.eye(3, dtype="float32")[LABELS], keras.ops.softmax(LOGITS)
+    loss = parse("dice + lovasz", "multiclass", from_logits=False)
+    assert number(loss(one_hot, p)) == pytest.approx(expected("dice") + expected("lovasz"), rel=1e-5)
+    tasks = CrossEntropyLoss("multiclass") + DiceLoss("multilabel")
+    parts = number(CrossEntropyLoss("multiclass")(one_hot, LOGITS)) + number(DiceLoss("multilabel")(one_hot, LOGITS))
+    assert number(tasks(one_hot, LOGITS)) == pytest.approx(parts, rel=1e-6)
+
+
+def test_sums_of_boxes_and_sums_in_sums():
+    boxes = np.array([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 2.0]])
+    value = number(parse("giou + 0.2*box_l1")(boxes, boxes + 0.5))
+    parts = lossmith.numpy.giou(boxes + 0.5, boxes) + 0.2 * lossmith.numpy.box_l1(boxes + 0.5, boxes)
+    assert value == pytest.approx(parts, rel=1e-6)
+    inner = SumLoss([(2.0, DiceLoss("multiclass"))])
+    assert number(SumLoss([(0.5, inner)])(LABELS, LOGITS)) == pytest.approx(expected("dice"), rel=1e-5)
+    with pytest.raises(TypeError, match=r"^the inputs of giou must be none; got \['image'\]$"):
+        GIoULoss()(boxes, boxes, image=boxes)
+    with pytest.raises(TypeError, match=r"^an input of dice must be one of \[\]; got 'image'$"):
+        DiceLoss("multiclass")(LABELS, LOGITS, image=LOGITS)
 
 
 def test_bad_arguments():

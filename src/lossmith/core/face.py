@@ -1,10 +1,10 @@
 """A loss on arrays of any framework, made from its record: what the faces for NumPy, JAX and Keras share.
 
-`choose` checks the parameters, once; `segmentation_loss` and `boxes.box_loss` then give values. The torch face has
-classes of its own, which do the same and walk through large batches block by block.
+`choose` checks the parameters, once; `SharedBatch` and `boxes_loss` then give values. The torch face has classes of its
+own, which do the same and walk through large batches block by block.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -16,7 +16,7 @@ from lossmith.core.evaluate import evaluate
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.parameters import Counts, Group, Inner, Parameter, PerClass
-from lossmith.core.pixels import TASKS
+from lossmith.core.pixels import TASKS, Pixels
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom, parse_spec
 from lossmith.errors import must, suggest
@@ -61,6 +61,10 @@ class Chosen:
         return str(self.atom)
 
 
+Sum = tuple[tuple[float, Chosen], ...]
+"""Losses with their coefficients."""
+
+
 def parameters_of(record: Record) -> list[Parameter]:
     """The parameters of a record that are not torch's alone."""
     return [parameter for parameter in record.parameters if not isinstance(parameter.legal, Group)]
@@ -81,6 +85,21 @@ def choose(record: Record, task: str | None, parameters: Mapping[str, Any]) -> C
     if record.agree is not None:
         record.agree(task=task, **values)
     return Chosen(record, task, values)
+
+
+def choose_sum(spec: str, task: str | None, options: Mapping[str, Any]) -> Sum:
+    """The losses of a spec, each with its coefficient; the options are for all of them."""
+    terms = [(term.coefficient, term.atom) for term in parse_spec(spec)]
+    return tuple((factor, choose(find(atom.name), task, {**options, **atom.arguments})) for factor, atom in terms)
+
+
+def add_up(terms: Iterable[tuple[float, Array]]) -> Array:
+    """A sum of values, each times its coefficient."""
+    values = [value if coefficient == 1 else coefficient * value for coefficient, value in terms]
+    shapes = [tuple(value.shape) for value in values]
+    if len(set(shapes)) > 1:
+        raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
+    return sum(values[1:], start=values[0])
 
 
 def _check_task(record: Record, task: str | None) -> None:
@@ -114,51 +133,68 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, list | tuple | range) else value
 
 
-def segmentation_loss(
-    xp: Namespace,
-    loss: Chosen,
-    logits: Array,
-    target: Array | None,
-    weight: Array | None = None,
-    inputs: Mapping[str, Array | None] | None = None,
-    *,
-    axis: int = 1,
-) -> Array:
-    """The value on a batch. axis: that of the classes, in all that has one."""
-    record, parameters = loss.record, loss.parameters
-    space = _space(logits, loss.task, axis)
-    logits, weight = (first(xp, x, axis, space) for x in (logits, weight))
-    given = {name: first(xp, x, axis, space) for name, x in _inputs_of(record, inputs or {}).items()}
-    ignore_index, from_logits = parameters["ignore_index"], parameters.get("from_logits", True)
-    if record.supervised:
-        if target is None:
+class SharedBatch:
+    """A batch of images that losses look at: it is opened once for all that look at it in the same way.
+
+    axis: that of the classes, in all that has one.
+    """
+
+    def __init__(
+        self,
+        xp: Namespace,
+        logits: Array,
+        target: Array | None,
+        weight: Array | None = None,
+        inputs: Mapping[str, Array | None] | None = None,
+        *,
+        axis: int = 1,
+    ) -> None:
+        self.xp, self.logits, self.target, self.weight, self.axis = xp, logits, target, weight, axis
+        self.inputs = {name: value for name, value in (inputs or {}).items() if value is not None}
+        self._opened: dict[tuple[object, ...], Pixels] = {}
+
+    def value(self, loss: Chosen) -> Array:
+        """The value of a loss."""
+        for name in loss.record.inputs:
+            if INPUTS[name].required and name not in self.inputs:
+                raise TypeError(f"{loss.record.name} must be called with {name}=: {INPUTS[name].meaning}")
+        px = self._pixels(loss)
+        record, arguments = loss.asked(self.xp, px.like)
+        value = evaluate(record, px, **arguments)
+        by_pixel = loss.parameters["reduction"] == "none" and loss.task == "multilabel" and not record.of_sums
+        return last(self.xp, value, self.axis) if by_pixel else value
+
+    def target_for(self, loss: Chosen, space: int) -> Array | None:  # noqa: ARG002
+        """The target as a loss takes it, of images with so many axes."""
+        return self.target
+
+    def weight_for(self, space: int) -> Array | None:  # noqa: ARG002
+        """The weight of pixels or of their classes, of images with so many axes."""
+        return self.weight
+
+    def _pixels(self, loss: Chosen) -> Pixels:
+        """The batch as a loss looks at it."""
+        xp, axis, task, record = self.xp, self.axis, loss.task, loss.record
+        space = _space(self.logits, task, axis)
+        ignore_index, from_logits = loss.parameters["ignore_index"], loss.parameters.get("from_logits", True)
+        target = self.target_for(loss, space)
+        if record.supervised and target is None:
             raise TypeError(f"{record.name} must be called with a target")
-        target = first(xp, target, axis, space)
-    else:
-        target = unlabelled(xp, logits, first(xp, target, axis, space), loss.task, ignore_index)
-    options = {"task": loss.task, "ignore_index": ignore_index, "from_logits": from_logits, "inputs": given}
-    px = receive(xp, logits, target, weight, **options).open()
-    evaluated, arguments = loss.asked(xp, px.like)
-    value = evaluate(evaluated, px, **arguments)
-    by_pixel = parameters["reduction"] == "none" and loss.task == "multilabel" and not evaluated.of_sums
-    return last(xp, value, axis) if by_pixel else value
+        way = (task, ignore_index, from_logits, record.supervised, id(target))
+        if way not in self._opened:
+            logits, target, weight = (first(xp, x, axis, space) for x in (self.logits, target, self.weight_for(space)))
+            if not record.supervised:
+                target = unlabelled(xp, logits, target, task, ignore_index)
+            inputs = {name: first(xp, x, axis, space) for name, x in self.inputs.items()}
+            options = {"task": task, "ignore_index": ignore_index, "from_logits": from_logits, "inputs": inputs}
+            self._opened[way] = receive(xp, logits, target, weight, **options).open()
+        return self._opened[way]
 
 
 def boxes_loss(xp: Namespace, loss: Chosen, pred: Array, target: Array, weight: Array | None = None) -> Array:
     """The value on pairs of boxes."""
     record = loss.record
     return box_loss(xp, record.definition, pred, target, weight, axes=record.axes, **loss.parameters)
-
-
-def _inputs_of(record: Record, inputs: Mapping[str, Array | None]) -> dict[str, Array]:
-    """The inputs that are given, as the record knows them."""
-    for name in inputs:
-        if name not in record.inputs:
-            raise TypeError(must(f"an input of {record.name}", f"one of {sorted(record.inputs)}", name))
-    for name in record.inputs:
-        if INPUTS[name].required and inputs.get(name) is None:
-            raise TypeError(f"{record.name} must be called with {name}=: {INPUTS[name].meaning}")
-    return {name: value for name, value in inputs.items() if value is not None}
 
 
 def unlabelled(xp: Namespace, logits: Array, target: Array | None, task: str | None, ignore_index: int | None) -> Array:
@@ -175,7 +211,7 @@ def _space(logits: Array, task: str | None, axis: int) -> int:
     """The number of spatial axes; binary logits may have no axis of classes."""
     axes = len(logits.shape)
     if axis == 1 or axes < 2:
-        return axes - 2
+        return max(axes - 2, 0)
     if not -axes <= axis < axes or axis % axes == 0:
         raise ValueError(must("axis", f"that of the classes of logits of shape {tuple(logits.shape)}", axis))
     return axes - 1 if task == "binary" and logits.shape[axis] != 1 else axes - 2

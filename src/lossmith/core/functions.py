@@ -4,15 +4,16 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from lossmith.core import information as measures
 from lossmith.core.catalogue import BOXES, CATALOGUE
-from lossmith.core.face import Chosen, boxes_loss, choose, parameters_of, segmentation_loss
+from lossmith.core.face import SharedBatch, Sum, add_up, boxes_loss, choose, choose_sum, parameters_of
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.records.record import Record
+from lossmith.core.spec import Term
+from lossmith.errors import must
 
 Function = Callable[..., Any]
 LABELS = "(N, *space) class indices, or one-hot or soft of the logits' shape."
@@ -30,9 +31,9 @@ class Face:
     take: Callable[[Any], Array]
     give: Callable[[Array], Any]
 
-    def value(self, chosen: Chosen, axis: int, *arrays: Any) -> Array:
-        """The loss of arrays of the framework."""
-        return loss_of(self.xp, chosen, axis)(*arrays)
+    def value(self, losses: Sum, axis: int, *arrays: Any) -> Array:
+        """The sum of losses of arrays of the framework."""
+        return loss_of(self.xp, losses, axis)(*arrays)
 
     def losses(self, module: str) -> dict[str, Function]:
         """The losses of the catalogue by name, for `module`."""
@@ -42,12 +43,37 @@ class Face:
             function.__module__ = module
         return made
 
+    def parse(self, spec: str, task: str | None = None, *, axis: int = 1, **options: Any) -> Function:
+        """The loss that a spec names, such as ``"0.5*ce + dice"``, called as those of the catalogue.
+
+        The losses of a sum look at a batch together: its softmax is computed once.
+
+        Args:
+            spec: in the language of `lossmith.torch.parse`, without classes of one's own.
+            task: "binary", "multiclass" or "multilabel"; None for losses of boxes.
+            axis: that of the classes, in all that has one: 1, or -1 for channels last.
+            **options: `ignore_index`, `reduction` and `from_logits` for every loss of the spec.
+        """
+        losses = choose_sum(spec, task, options)
+        known = {name for _, chosen in losses for name in chosen.record.inputs}
+
+        def loss(logits: Any, target: Any = None, weight: Any = None, **inputs: Any) -> Any:
+            for name in inputs:
+                if name not in known:
+                    raise TypeError(must("an input of a sum", "one that a loss of it takes", name))
+            arrays = [self.take(logits), self.take(target), self.take(weight)]
+            if task is not None:
+                arrays.append({name: self.take(values) for name, values in inputs.items()})
+            return self.give(self.value(losses, axis, *arrays))
+
+        return loss
+
     def _segmentation(self, record: Record) -> Function:
         def loss(logits: Any, target: Any = None, weight: Any = None, *, task: str, axis: int = 1, **named: Any) -> Any:
             inputs = {name: self.take(named.pop(name)) for name in record.inputs if name in named}
             chosen = choose(record, task, named)
             arrays = (self.take(logits), self.take(target), self.take(weight))
-            return self.give(self.value(chosen, axis, *arrays, inputs))
+            return self.give(self.value(((1.0, chosen),), axis, *arrays, inputs))
 
         arguments = [
             _argument("logits"),
@@ -70,7 +96,8 @@ class Face:
     def _boxes(self, record: Record) -> Function:
         def loss(pred: Any, target: Any, weight: Any = None, **parameters: Any) -> Any:
             chosen = choose(record, None, parameters)
-            return self.give(self.value(chosen, 1, self.take(pred), self.take(target), self.take(weight)))
+            arrays = (self.take(pred), self.take(target), self.take(weight))
+            return self.give(self.value(((1.0, chosen),), 1, *arrays))
 
         solid = " or (*n, 6), of three axes" if 3 in record.axes else ""
         said = {
@@ -98,11 +125,22 @@ class Face:
         return function
 
 
-def loss_of(xp: Namespace, chosen: Chosen, axis: int) -> Function:
-    """A function of arrays: of a batch of images, or of boxes."""
-    if chosen.task is None:
-        return partial(boxes_loss, xp, chosen)
-    return partial(segmentation_loss, xp, chosen, axis=axis)
+def loss_of(xp: Namespace, losses: Sum, axis: int) -> Function:
+    """A sum of losses as a function of arrays: of a batch of images, or of boxes."""
+
+    def of_images(logits: Array, target: Array, weight: Array, inputs: Mapping[str, Array]) -> Array:
+        batch = SharedBatch(xp, logits, target, weight, inputs, axis=axis)
+        return add_up((coefficient, batch.value(chosen)) for coefficient, chosen in losses)
+
+    def of_boxes(*arrays: Array) -> Array:
+        return add_up((coefficient, boxes_loss(xp, chosen, *arrays)) for coefficient, chosen in losses)
+
+    return of_boxes if losses[0][1].task is None else of_images
+
+
+def spec_of(losses: Sum) -> str:
+    """A sum of losses in the spec language."""
+    return " + ".join(str(Term(coefficient, chosen.atom)) for coefficient, chosen in losses)
 
 
 def _argument(name: str, default: object = inspect.Parameter.empty, *, by_name: bool = False) -> inspect.Parameter:

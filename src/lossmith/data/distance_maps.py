@@ -21,7 +21,7 @@ class DistanceMaps:
     """Signed distance maps of targets, negative inside; what was computed is kept, and found again by the target.
 
     Give them to a loss as ``loss(logits, target, distance=maps)``. They are those that `BoundaryLoss` computes with the
-    same options.
+    same options; a `BoundaryLoss` that is given maps is made without these.
 
     Args:
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``, as of the loss.

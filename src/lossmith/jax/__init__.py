@@ -14,7 +14,8 @@ from lossmith.jax.face import FACE as _FACE
 
 _LOSSES = _FACE.losses(__name__)
 globals().update(_LOSSES)
-__all__ = sorted(_LOSSES)
+parse = _FACE.parse
+__all__ = sorted([*_LOSSES, "parse"])
 
 
 def __getattr__(name: str) -> _Function:

@@ -7,12 +7,10 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
-from lossmith.core.catalogue import find
-from lossmith.core.face import Chosen, choose
-from lossmith.core.functions import Face, loss_of
+from lossmith.core.face import Sum, choose_sum
+from lossmith.core.functions import Face, loss_of, spec_of
 from lossmith.core.namespaces import Array
 from lossmith.core.namespaces.jax import xp
-from lossmith.core.spec import parse_spec
 
 
 class JaxFace(Face):
@@ -22,17 +20,16 @@ class JaxFace(Face):
     computed once more, operation by operation, which raises at what is bad.
     """
 
-    def value(self, chosen: Chosen, axis: int, *arrays: Any) -> Array:
-        """The loss of arrays."""
-        found = _compiled(str(chosen), chosen.task, axis)(*arrays)
-        return loss_of(xp, chosen, axis)(*arrays) if xp.read(jnp.isnan(found).any()) else found
+    def value(self, losses: Sum, axis: int, *arrays: Any) -> Array:
+        """The sum of losses of arrays."""
+        found = _compiled(spec_of(losses), losses[0][1].task, axis)(*arrays)
+        return loss_of(xp, losses, axis)(*arrays) if xp.read(jnp.isnan(found).any()) else found
 
 
 @lru_cache(maxsize=1024)
 def _compiled(spec: str, task: str | None, axis: int) -> Callable[..., Array]:
-    """The function of a loss, made once; jax.jit compiles it once for each shape and dtype."""
-    atom = parse_spec(spec)[0].atom
-    compiled: Callable[..., Array] = jax.jit(loss_of(xp, choose(find(atom.name), task, atom.arguments), axis))
+    """The function of a sum of losses, made once; jax.jit compiles it once for each shape and dtype."""
+    compiled: Callable[..., Array] = jax.jit(loss_of(xp, choose_sum(spec, task, {}), axis))
     return compiled
 
 

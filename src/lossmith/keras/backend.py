@@ -1,7 +1,7 @@
 """The backend that Keras runs on: its namespace, and its tensors as arrays of that."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 import keras
@@ -11,6 +11,9 @@ from lossmith.errors import must
 
 NAME: str = keras.backend.backend()
 F = TypeVar("F", bound=Callable[..., Any])
+
+Arrays = tuple[Array | None, Array | None, Array | None, Array | None]
+"""Truth, prediction, weight and mask."""
 
 RUNS_ON = ("tensorflow", "jax", "torch", "numpy")
 
@@ -31,6 +34,19 @@ def take(values: Any) -> Array | None:
 def give(array: Array) -> Any:
     """An array as a tensor of the backend."""
     return array.values if NAME == "tensorflow" else array
+
+
+def computed(
+    f: Callable[[Arrays, Mapping[str, Array | None]], Array], key: Hashable, tensors: Arrays, named: Mapping[str, Any]
+) -> Any:
+    """``f(tensors, named)``, f being a function of arrays; equal keys stand for functions that compute the same."""
+    taken, names = [take(x) for x in (*tensors, *named.values())], tuple(named)
+
+    def value(*arrays: Array | None) -> Array:  # it may be kept: it must not hold the tensors of this call
+        y_true, y_pred, weight, mask, *inputs = arrays
+        return f((y_true, y_pred, weight, mask), dict(zip(names, inputs, strict=True)))
+
+    return give(_module.computed(value, (key, names), taken) if NAME == "tensorflow" else value(*taken))
 
 
 def traced_as_it_is(f: F) -> F:

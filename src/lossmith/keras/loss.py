@@ -1,19 +1,19 @@
 """What the losses of Keras have in common, and their sums."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Self
 
 import keras
 
-from lossmith.core.face import boxes_loss, choose, segmentation_loss
+from lossmith.core.face import add_up, choose
 from lossmith.core.namespaces import Array
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom, Term
 from lossmith.errors import must
-from lossmith.keras.backend import give, share, take, traced_as_it_is, xp
+from lossmith.keras.backend import Arrays, computed, share, traced_as_it_is
+from lossmith.keras.batch import Batch
 
 PACKAGE = "lossmith"
-NOWHERE = -(2**30)  # a class index that none is
 
 
 class Loss(keras.losses.Loss):  # type: ignore[misc]
@@ -26,19 +26,31 @@ class Loss(keras.losses.Loss):  # type: ignore[misc]
     @traced_as_it_is
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, **inputs: Any) -> Any:
         """The value; an input goes to the losses that take it."""
+        mask = getattr(y_pred, "_keras_mask", None)
         with keras.name_scope(self.name):
-            return self._called(y_true, y_pred, sample_weight, inputs)
+            value = computed(self._of, self._key(), (y_true, y_pred, sample_weight, mask), inputs)
+        return share(value) if self.reduction == "mean" else value
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss without weights."""
         return self(y_true, y_pred)
 
-    def _called(self, y_true: Any, y_pred: Any, sample_weight: Any, inputs: Mapping[str, Any]) -> Any:
+    def _of(self, arrays: Arrays, inputs: Mapping[str, Array | None]) -> Array:
+        """The value on arrays of the backend's namespace: truth, prediction, weight and mask."""
+        batch = Batch(*arrays, inputs)
+        return batch.checked(self._value(batch, inputs))
+
+    def _value(self, batch: Batch, inputs: Iterable[str]) -> Array:
+        """The value on a batch that the losses of a sum share; `inputs`: those that this one is called with."""
         raise NotImplementedError
 
-    def _wanted(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _key(self) -> Hashable:
+        """What is equal for losses that compute the same."""
+        raise NotImplementedError
+
+    def _wanted(self, inputs: Iterable[str]) -> list[str]:
         """Those of a sum's inputs that the loss takes."""
-        return inputs
+        raise NotImplementedError
 
     def __add__(self, other: object) -> "SumLoss":
         return SumLoss([*self._terms(), *other._terms()]) if isinstance(other, Loss) else NotImplemented
@@ -71,8 +83,11 @@ class CatalogueLoss(Loss):
         self.chosen = choose(self.record, task, parameters)
         super().__init__(name=name, reduction=self.chosen.parameters["reduction"])
 
-    def _share(self, value: Any) -> Any:
-        return share(value) if self.reduction == "mean" else value
+    def _key(self) -> Hashable:
+        return self.spec, self.chosen.task
+
+    def _wanted(self, inputs: Iterable[str]) -> list[str]:
+        return [name for name in inputs if name in self.record.inputs]
 
     def get_config(self) -> dict[str, Any]:
         """Name, task, and the parameters that differ from the defaults."""
@@ -94,13 +109,12 @@ class SegmentationLoss(CatalogueLoss):
     def __init__(self, task: str, *, name: str | None = None, **parameters: Any) -> None:
         super().__init__(task, name, parameters)
 
-    def _called(self, y_true: Any, y_pred: Any, sample_weight: Any, inputs: Mapping[str, Any]) -> Any:
-        mask = getattr(y_pred, "_keras_mask", None)
-        arrays = {name: take(value) for name, value in inputs.items()}
-        return self._share(_value(self, take(y_true), take(y_pred), take(sample_weight), take(mask), arrays))
-
-    def _wanted(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {name: value for name, value in inputs.items() if name in self.record.inputs}
+    def _value(self, batch: Batch, inputs: Iterable[str]) -> Array:
+        known = self.record.inputs
+        for name in inputs:
+            if name not in known:
+                raise TypeError(must(f"an input of {self.record.name}", f"one of {sorted(known)}", name))
+        return batch.value(self.chosen)
 
 
 class BoxLoss(CatalogueLoss):
@@ -109,10 +123,10 @@ class BoxLoss(CatalogueLoss):
     def __init__(self, *, name: str | None = None, **parameters: Any) -> None:
         super().__init__(None, name, parameters)
 
-    def _called(self, y_true: Any, y_pred: Any, sample_weight: Any, inputs: Mapping[str, Any]) -> Any:
+    def _value(self, batch: Batch, inputs: Iterable[str]) -> Array:
         if inputs:
             raise TypeError(must(f"the inputs of {self.record.name}", "none", sorted(inputs)))
-        return self._share(_box_value(self, take(y_true), take(y_pred), take(sample_weight)))
+        return batch.boxes_value(self.chosen)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -126,22 +140,19 @@ class SumLoss(Loss):
             raise ValueError(must("reduction of a sum's losses", "the same", reductions))
         super().__init__(name=name, reduction=reductions[0])
 
-    def _called(self, y_true: Any, y_pred: Any, sample_weight: Any, inputs: Mapping[str, Any]) -> Any:
+    def _value(self, batch: Batch, inputs: Iterable[str]) -> Array:
         wanted = [loss._wanted(inputs) for _, loss in self.terms]
         for name in inputs:
             if not any(name in some for some in wanted):
                 raise TypeError(must("an input of a sum", "one that a loss of it takes", name))
-        values = [
-            coefficient * loss(y_true, y_pred, sample_weight, **some)
-            for (coefficient, loss), some in zip(self.terms, wanted, strict=True)
-        ]
-        shapes = [tuple(value.shape) for value in values]
-        if len(set(shapes)) > 1:
-            raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
-        return sum(values[1:], start=values[0])
+        terms = zip(self.terms, wanted, strict=True)
+        return add_up((coefficient, loss._value(batch, some)) for (coefficient, loss), some in terms)
 
-    def _wanted(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {name: value for _, loss in self.terms for name, value in loss._wanted(inputs).items()}
+    def _wanted(self, inputs: Iterable[str]) -> list[str]:
+        return [name for name in inputs if any(loss._wanted([name]) for _, loss in self.terms)]
+
+    def _key(self) -> Hashable:
+        return tuple((coefficient, loss._key()) for coefficient, loss in self.terms)
 
     def _terms(self) -> list[tuple[float, Loss]]:
         return self.terms
@@ -161,66 +172,3 @@ class SumLoss(Loss):
     def spec(self) -> str:
         """The sum in the spec language."""
         return " + ".join(str(Term(coefficient, Atom(loss.spec))) for coefficient, loss in self.terms)
-
-
-def _box_value(loss: BoxLoss, y_true: Array, y_pred: Array, weight: Array | None) -> Any:
-    return give(boxes_loss(xp, loss.chosen, y_pred, y_true, weight))
-
-
-def _value(
-    loss: SegmentationLoss,
-    y_true: Array | None,
-    y_pred: Array,
-    weight: Array | None,
-    mask: Array | None,
-    inputs: Mapping[str, Array],
-) -> Any:
-    chosen, shape = loss.chosen, tuple(y_pred.shape)
-    if len(shape) > 1 and chosen.task != "binary" and not isinstance(shape[-1], int):
-        raise ValueError(must("the number of classes, the last axis of y_pred,", "known before the graph runs", shape))
-    space = len(shape) - (1 if chosen.task == "binary" and shape[-1] != 1 else 2)
-    target = None if y_true is None else _target(loss, y_true, space)
-    weight = _pixels(weight, y_pred, space)
-    if mask is not None:
-        valid = xp.astype(_pixels(mask, y_pred, space), y_pred)
-        weight = valid if weight is None else xp.astype(weight, y_pred) * valid
-    return give(segmentation_loss(xp, chosen, y_pred, target, weight, inputs, axis=-1))
-
-
-def _target(loss: SegmentationLoss, y_true: Array, space: int) -> Array | None:
-    """Labels as whole numbers, without a last axis of length 1; anything else as it came."""
-    record, chosen = loss.record, loss.chosen
-    ignore_index = chosen.parameters["ignore_index"]
-    if not record.supervised and ignore_index is None:
-        return None
-    labels = chosen.task == "multiclass" and (len(y_true.shape) <= space + 1 or y_true.shape[-1] == 1)
-    if labels and len(y_true.shape) == space + 2:
-        y_true = xp.reshape(y_true, tuple(y_true.shape[:-1]))
-    if labels or record.hard_targets or not record.supervised:
-        return _whole(y_true)
-    return y_true
-
-
-def _whole(labels: Array) -> Array:
-    """Labels as integers: Keras makes floating numbers of them on their way."""
-    if xp.kind(labels) != "real":
-        return labels
-    found = xp.integers(labels)
-    right = xp.astype(found, labels) == labels
-    if xp.read(xp.any(~right)):
-        raise ValueError("y_true must hold class indices, whole numbers; got others")
-    return xp.where(right, found, xp.zeros_like(found) + NOWHERE)
-
-
-def _pixels(weight: Array | None, y_pred: Array, space: int) -> Array | None:
-    """A weight for every pixel; that of an image is that of its pixels, as everywhere in Keras."""
-    if weight is None:
-        return None
-    axes = len(weight.shape)
-    if axes == space + 2 and weight.shape[-1] == 1:
-        return xp.reshape(weight, tuple(weight.shape[:-1]))
-    if space and (axes == 1 or (axes == 2 and space > 1 and weight.shape[1] == 1)):
-        weight = xp.astype(weight, y_pred) if xp.kind(weight) != "real" else weight
-        flat = xp.zeros_like(xp.astype(y_pred if len(y_pred.shape) == space + 1 else y_pred[..., 0], weight))
-        return flat + xp.reshape(weight, (-1, *[1] * space))
-    return weight

@@ -146,7 +146,8 @@ class LogitBlock(Block):
 
     def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
         """See `Block`."""
-        p = self._probs()
+        traced = (self.leaves or {}).get("probs")
+        p = self._probs() if traced is None else traced.detach()
         inner = added(self._of_sums(sums), leaves.get("probs"))
         of_truth = self._of_log_truth(sums, leaves)
         single = leaves.keys() <= {"probs", "truth", "log_truth"} and (inner is None or of_truth is None)

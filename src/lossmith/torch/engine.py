@@ -112,6 +112,7 @@ class Walk:
     def __init__(self, whole: Whole, parts: Sequence[Part]) -> None:
         self.whole = whole
         self.parts = parts
+        self.uncut = any(part.record.uncut for part in parts)
         names = dict.fromkeys(name for part in parts for name in part.statistics)
         self.statistics = tuple(name for name in names if name != "N" or whole.weighted)
         self.keys: list[Key] = []
@@ -197,6 +198,8 @@ class _Reader:
 
     def pull_back(self, place: Place, asked: Mapping[Key, Tensor], out: Tensor) -> None:
         """Write the gradient of a block's scores."""
+        if self.walk.uncut:  # what the last block left is too large to keep beside what neighbours take
+            self.scratch = Scratch()
         norm = None if self.norms is None else self.norms.get((place[0].start, place[1].start))
         block = open_block(self.batch, place, self.scratch, checked=True, norm=norm)
         _differentiate(self.walk, block, asked, out)
