@@ -7,6 +7,7 @@ OF = {
     "tensorflow": [
         "src/lossmith/keras",
         "src/lossmith/core/namespaces/tensorflow.py",
+        "src/lossmith/core/namespaces/graphs.py",
         "src/lossmith/core/namespaces/tensors.py",
         "docs/frameworks.md",
     ],

@@ -115,7 +115,7 @@ class Shifted:
     def __call__(self, complement: Probability) -> Array:
         """The value."""
         excess, rest = self._shifted(complement)
-        return -power(self.xp, excess, self.gamma) * self.xp.log(rest)
+        return 0.0 - power(self.xp, excess, self.gamma) * self.xp.log(rest)
 
     def slope(self, complement: Probability) -> Array:
         """By log(1 - p): (1 - p) (gamma (p - m)^(gamma - 1) log(1 - p + m) - (p - m)^gamma / (1 - p + m))."""

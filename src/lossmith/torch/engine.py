@@ -19,17 +19,15 @@ from lossmith.core.door import Batch
 from lossmith.core.evaluate import Part, prepare
 from lossmith.core.pixels import Pixels
 from lossmith.core.processes import ALONE, Processes
-from lossmith.core.region import names_of
 from lossmith.torch import lean
 from lossmith.torch.blocks import Block, Place, Scratch
 from lossmith.torch.softmax import IndexedBlock, Norm, open_block
-from lossmith.torch.whole import Whole, add_up, fair_share, rows
+from lossmith.torch.whole import Whole, add_up, arrays, fair_share, rows
 
 Key = tuple[int, str]
 SHARED = -1  # in a key, the statistics that losses share; else the number of the loss
 CONSTANT = ("N", "T", "TT", "weight")  # sums of the target alone
 SMALL = 2**18  # elements up to which walking costs more than it saves
-LEAN = frozenset({"N", "P", "T", "I"})
 KEPT_FROM = 20  # classes from which a pixel's normaliser is kept: two numbers a pixel, a tenth of the logits at most
 
 
@@ -66,25 +64,6 @@ def values(
         own = {name: value for (place, name), value in sums.items() if place == number}
         found.append(part.finish(whole, shared | own).to(whole.like.dtype))
     return found
-
-
-def arrays(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> int:
-    """How many arrays of a block's size its losses need at a time, about.
-
-    Few where they take only sums and log p_t: the softmax, its gradient, and vectors with one number a pixel.
-    """
-    mapped = False
-    for record, parameters in losses:
-        if not record.of_sums:
-            lean = record.takes_truth_alone(parameters)
-            mapped = mapped or record.statistics is None
-        else:
-            lean = record.terms is None and LEAN.issuperset(names_of(record.definition, parameters))
-        if not lean or not batch.hard or not batch.from_logits:
-            return 9
-    if batch.task == "multiclass":
-        return 3 + 12 // int(batch.scores.shape[1])
-    return 11 if mapped else 4 if all(record.of_sums for record, _ in losses) else 6
 
 
 def has_tangent(tensor: Tensor) -> bool:

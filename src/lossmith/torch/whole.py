@@ -1,13 +1,16 @@
 """The whole batch as `Pixels` for what a loss prepares and finishes, without ever holding what belongs to blocks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lossmith.core.catalogue import Record
 from lossmith.core.door import Batch
 from lossmith.core.namespaces.torch import xp
 from lossmith.core.pixels import Pixels
+from lossmith.core.region import names_of
 from lossmith.core.stable import log_complement, log_probability
 from lossmith.torch.blocks import Place, Scratch
 from lossmith.torch.softmax import SoftmaxBlock, open_block
@@ -15,6 +18,7 @@ from lossmith.torch.softmax import SoftmaxBlock, open_block
 CACHE = (2**16, 2**19)  # elements of a block, least and most: a quarter to two megabytes, what a core's cache holds
 SHARE = 8  # the arrays of a block are together at most this part of the batch, so that they do not weigh
 DEVICE = 2**24  # elements of a block on an accelerator
+SUMS = frozenset({"N", "P", "T", "I"})  # what region losses take at the least
 SORTED = 2**19  # elements that are sorted together, where they need not be more
 
 
@@ -31,6 +35,25 @@ def rows(batch: Batch, size: int, uncut: bool = False) -> list[list[Place]]:
     some = max(16, size // channels // 16 * 16)
     cuts = [slice(i, min(i + some, pixels)) for i in range(0, pixels, some)]
     return [[(slice(n, n + 1), cut) for cut in cuts] for n in range(images)]
+
+
+def arrays(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> int:
+    """How many arrays of a block's size its losses need at a time, about.
+
+    Few where they take only sums and log p_t: the softmax, its gradient, and vectors with one number a pixel.
+    """
+    mapped = False
+    for record, parameters in losses:
+        if not record.of_sums:
+            few = record.takes_truth_alone(parameters)
+            mapped = mapped or record.statistics is None
+        else:
+            few = record.terms is None and SUMS.issuperset(names_of(record.definition, parameters))
+        if not few or not batch.hard or not batch.from_logits:
+            return 9
+    if batch.task == "multiclass":
+        return 3 + 12 // int(batch.scores.shape[1])
+    return 11 if mapped else 4 if all(record.of_sums for record, _ in losses) else 6
 
 
 def fair_share(batch: Batch, arrays: int) -> int:
