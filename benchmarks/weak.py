@@ -27,7 +27,8 @@ CE = "ce(ignore_index=255)"
 LOSSES = (
     CE,
     f"{CE} + 0.1*gated_crf(radius=3)",
-    f"{CE} + ncut(radius=3)",
+    f"{CE} + 0.1*gated_crf(radius=3) + 0.03*ncut(radius=3, sigma_rgb=0.2)",
+    f"{CE} + 0.03*ncut(radius=3, sigma_rgb=0.2)",
     f"{CE} + ncut(radius=3, sigma_rgb=0.2)",
 )
 SHAPES = "shapes(images=128)"
