@@ -30,6 +30,7 @@ LOSSES = (
     f"{CE} + 0.1*gated_crf(radius=3) + 0.03*ncut(radius=3, sigma_rgb=0.2)",
     f"{CE} + 0.03*ncut(radius=3, sigma_rgb=0.2)",
     f"{CE} + ncut(radius=3, sigma_rgb=0.2)",
+    f"{CE} + ncut(radius=3)",
 )
 SHAPES = "shapes(images=128)"
 SCRIBBLES = "shapes(images=128, weaken=scribbles)"

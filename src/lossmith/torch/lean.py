@@ -78,7 +78,7 @@ class Lean:
         """The sums of a block, (b, K) each, and what losses make of log p_t, by their numbers."""
         room = self._enter(place)
         self.batch.label_flaw(room.values)
-        return room.look(self.asked), {number: part.add(room) for number, part in self.asked.of_truth.items()}
+        return room.look(), {number: part.add(room) for number, part in self.asked.of_truth.items()}
 
     def pull_back(self, place: Place, sums: Mapping[str, Tensor], of_truth: Mapping[int, Tensor], out: Tensor) -> None:
         """Write the gradient of a block's logits into `out`, from those of its sums and losses, (b, K)."""
@@ -98,7 +98,7 @@ class Lean:
         room = self._rooms.get(scores.shape)
         if room is None:
             kind = _SoftmaxRoom if self.batch.indices else _SigmoidRoom
-            room = self._rooms[scores.shape] = kind(self.batch, scores.shape, self.dtype)
+            room = self._rooms[scores.shape] = kind(self.batch, self.asked, scores.shape, self.dtype)
         logits = scores if scores.dtype == self.dtype else scores.to(self.dtype)
         room.enter(place, logits, self.batch.target[images, ..., pixels])
         return room
@@ -107,7 +107,8 @@ class Lean:
 class _Room(OfTruth):
     """Memory for blocks of one shape, and what is computed in it; to losses of log p_t, a block of pixels."""
 
-    def __init__(self, batch: Batch, shape: torch.Size, dtype: torch.dtype) -> None:
+    def __init__(self, batch: Batch, asked: Asked, shape: torch.Size, dtype: torch.dtype) -> None:
+        self.asked = asked
         self.p, self.t, self.inner, self.product = (torch.empty(shape, dtype=dtype) for _ in range(4))
         self.bytes = torch.empty((shape[0], shape[2]) if batch.indices else shape, dtype=torch.uint8)
         super().__init__(xp, batch.task, shape[2:], logits=self.p)
@@ -117,12 +118,12 @@ class _Room(OfTruth):
         self.place, self.z, self.values = place, logits, values
         self._known.clear()
 
-    def look(self, asked: Asked) -> dict[str, Tensor]:
+    def look(self) -> dict[str, Tensor]:
         """The sums of the block."""
         found: dict[str, Tensor] = {}
-        if asked.truth:
+        if self.asked.truth:
             found["L"] = self.log_truth.sum(2)
-        if asked.region:
+        if self.asked.region:
             self._enter_region()
             found["I"] = torch.mul(self.p, self.t, out=self.product).sum(2)
             found["P"], found["T"] = self.p.sum(2), self.t.sum(2)
@@ -165,8 +166,8 @@ class _Room(OfTruth):
 class _SoftmaxRoom(_Room):
     """p is exp(z - max z) until the region is entered, `total` its sum over the classes."""
 
-    def __init__(self, batch: Batch, shape: torch.Size, dtype: torch.dtype) -> None:
-        super().__init__(batch, shape, dtype)
+    def __init__(self, batch: Batch, asked: Asked, shape: torch.Size, dtype: torch.dtype) -> None:
+        super().__init__(batch, asked, shape, dtype)
         b, K, B = shape
         self.top, self.total = (torch.empty(b, 1, B, dtype=dtype) for _ in range(2))
         self.classes = torch.arange(K, dtype=torch.uint8).view(1, -1, 1)
@@ -175,7 +176,7 @@ class _SoftmaxRoom(_Room):
     def enter(self, place: Place, logits: Tensor, values: Tensor) -> None:
         """See `_Room`."""
         super().enter(place, logits, values)
-        self.labels = values.long()
+        self.labels = values.long() if self.asked.truth else None  # else bytes do
         torch.amax(self.z, 1, keepdim=True, out=self.top)
         torch.sub(self.z, self.top, out=self.p).exp_()
         self._over_classes(self.p)
@@ -208,8 +209,8 @@ class _SoftmaxRoom(_Room):
 
 
 class _SigmoidRoom(_Room):
-    def __init__(self, batch: Batch, shape: torch.Size, dtype: torch.dtype) -> None:
-        super().__init__(batch, shape, dtype)
+    def __init__(self, batch: Batch, asked: Asked, shape: torch.Size, dtype: torch.dtype) -> None:
+        super().__init__(batch, asked, shape, dtype)
         self._truth: Probability | None = None
 
     def enter(self, place: Place, logits: Tensor, values: Tensor) -> None:

@@ -3,7 +3,7 @@
 Serves NumPy, and array-api-strict as a lint in the tests.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from lossmith.core.distance import signed_distance
 from lossmith.core.namespaces import Array
+from lossmith.core.namespaces.plain import Plain
 from lossmith.core.thinning import tube
 
 CACHE = 2**17  # elements
 
 
-class Standard:
+class Standard(Plain):
     """The standard's names taken from `module`, the missing ones composed from them."""
 
     def __init__(self, module: ModuleType) -> None:
@@ -134,25 +135,6 @@ class Standard:
     def smaller(self, x: Array, y: Array) -> Array:
         return self.module.minimum(x, y)
 
-    def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[Any, ...]], x: Array) -> Array:
-        return self.module.stack([f(x[piece], number) for number, piece in enumerate(pieces)])
-
-    def bits(self, x: Array) -> Array:
-        return x
-
-    def soft_skeleton(
-        self,
-        f: Callable[[Array, Array | None], Array],
-        x: Array,
-        valid: Array | None,
-        levels: int,  # noqa: ARG002
-        keep: int,  # noqa: ARG002
-    ) -> Array:
-        return f(x, valid)
-
-    def recompute(self, f: Callable[..., Any], *arrays: Array) -> Any:
-        return f(*arrays)
-
     def stop_gradient(self, x: Array) -> Array:
         return x
 
@@ -161,12 +143,6 @@ class Standard:
             zeros = self.module.zeros_like(x[(slice(None),) * axis + (slice(0, 1), ...)])
             x = self.module.concat([*[zeros] * width, x, *[zeros] * width], axis=axis)
         return x
-
-    def add_product(self, total: Array, a: Array, b: Array) -> Array:
-        return total + a * b
-
-    def symmetric(self, f: Callable[[Array], Array], x: Array) -> Array:
-        return f(x)
 
     def portion(self, _: Array) -> int:
         return CACHE

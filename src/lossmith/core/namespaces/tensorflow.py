@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from lossmith.core import distance, thinning
-from lossmith.core.namespaces import Array
 from lossmith.core.namespaces.graphs import computed as computed
+from lossmith.core.namespaces.plain import Plain
 from lossmith.core.namespaces.tensors import Tensor as Tensor
 from lossmith.core.namespaces.tensors import bare, permuted, reduced, reshaped, together
 
@@ -43,7 +43,7 @@ def _reduction(f: Callable[..., Any]) -> Callable[..., Tensor]:
     return lifted
 
 
-class _TensorFlow:
+class _TensorFlow(Plain):
     abs, exp, expm1, log, log1p, sqrt = map(
         staticmethod, map(_elementwise, (tf.abs, tf.exp, tf.math.expm1, tf.math.log, tf.math.log1p, tf.sqrt))
     )
@@ -185,33 +185,8 @@ class _TensorFlow:
     def line_min(self, x: Tensor, *, axis: int) -> Tensor:
         return -self.line_max(-x, axis=axis)
 
-    def by_piece(self, f: Callable[[Array, int], Array], pieces: Sequence[tuple[slice, ...]], x: Array) -> Array:
-        return self.stack([f(x[piece], number) for number, piece in enumerate(pieces)])
-
-    def bits(self, x: Tensor) -> Tensor:
-        return x
-
-    def soft_skeleton(
-        self,
-        f: Callable[[Array, Array | None], Array],
-        x: Array,
-        valid: Array | None,
-        levels: int,  # noqa: ARG002
-        keep: int,  # noqa: ARG002
-    ) -> Array:
-        return f(x, valid)
-
-    def recompute(self, f: Callable[..., Any], *arrays: Array) -> Any:
-        return f(*arrays)
-
     def pad(self, x: Tensor, width: int) -> Tensor:
         return Tensor(tf.pad(x.values, [(0, 0), (0, 0), *[(width, width)] * (x.ndim - 2)]))
-
-    def add_product(self, total: Array, a: Array, b: Array) -> Array:
-        return total + a * b
-
-    def symmetric(self, f: Callable[[Array], Array], x: Array) -> Array:
-        return f(x)
 
     def portion(self, x: Tensor) -> Any:
         return math.prod(x.shape)
