@@ -187,3 +187,18 @@ def test_what_is_offloaded_is_let_go():
     finally:
         gc.unfreeze()
     value.backward()
+
+
+def test_what_looks_at_neighbours_has_nothing_of_the_last_image_beside_it(monkeypatch):
+    """Blocks of whole images are large: the memory of their softmax goes before the next one's neighbours come."""
+    found, through_graph = [], engine._through_graph
+
+    def seen(walk, block, asked):
+        found.append("product" in block.scratch._flat)
+        return through_graph(walk, block, asked)
+
+    monkeypatch.setattr(engine, "_through_graph", seen)
+    batch = given("multiclass", images=3, space=(12, 12), dtype=torch.float32)
+    with in_blocks():
+        batch.run("cldice(iterations=2)")
+    assert found == [False] * 3
