@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := requirements/constraints.txt
 OUT ?= runs/demo
+SETUP := pyproject.toml hatch_build.py src/lossmith/torch/compiled.c  # what an installation is made of
 JOBS ?= 2
 
 .PHONY: demo test test-frameworks test-peers lint docs bench bench-frameworks crackforest clean
@@ -15,7 +16,7 @@ $(VENV)/.python:
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
 	touch $@
 
-$(VENV)/.lab: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+$(VENV)/.lab: $(VENV)/.python $(SETUP) $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[lab]"
 	touch $@
 
@@ -43,7 +44,7 @@ docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 
 # NumPy, JAX, and Keras on TensorFlow, JAX and torch: one environment has them all.
-.venv-frameworks/.ready: pyproject.toml requirements/frameworks-constraints.txt
+.venv-frameworks/.ready: $(SETUP) requirements/frameworks-constraints.txt
 	$(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
 	.venv-frameworks/bin/python -m pip install --quiet --constraint requirements/frameworks-constraints.txt \
@@ -57,7 +58,7 @@ test-frameworks: .venv-frameworks/.ready
 	done
 
 # The benchmark against other libraries has an environment of its own: they need torchvision.
-.venv-bench/.ready: pyproject.toml benchmarks/constraints.txt
+.venv-bench/.ready: $(SETUP) benchmarks/constraints.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --upgrade "pip>=25.1,<26.2"
 	.venv-bench/bin/python -m pip install --quiet --constraint benchmarks/constraints.txt --group bench --editable .

@@ -16,7 +16,6 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "boxes": (),
     "growth": ("--resume",),
     "floor": ("--resume", "--threads"),
-    "bare": (),
     "start": (),
 }
 

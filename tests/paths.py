@@ -1,15 +1,16 @@
-"""The two ways of a loss through a batch: the whole of it under ordinary autograd, and block by block."""
+"""The ways of a loss through a batch: the whole of it under ordinary autograd, block by block, and compiled code."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from lossmith.core.catalogue import CATALOGUE
-from lossmith.torch import Loss, engine, parse, whole
+from lossmith.torch import Loss, compiled, engine, parse, whole
 
 # Losses of pixels that know nothing of one another: the others have pages of tests of their own.
 SEPARABLE = {
@@ -24,15 +25,24 @@ CHANNELS = {"binary": 1, "multiclass": 3, "multilabel": 3}
 @contextmanager
 def in_one() -> Iterator[None]:
     """Losses look at every batch as one."""
-    with patch.object(engine, "SMALL", 2**62):
+    with without_compiled_code(), patch.object(engine, "SMALL", 2**62):
         yield
 
 
 @contextmanager
 def in_blocks(elements: int = 32) -> Iterator[None]:
     """Losses look at every batch in blocks of so many elements (and never less than 16 pixels)."""
-    with patch.object(engine, "SMALL", 0), patch.object(whole, "CACHE", (elements, elements)):
+    with (
+        without_compiled_code(),
+        patch.object(engine, "SMALL", 0),
+        patch.object(whole, "CACHE", (elements, elements)),
+    ):
         yield
+
+
+def without_compiled_code() -> Any:
+    """As where lossmith was installed without a compiler."""
+    return patch.object(compiled, "library", lambda: None)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels, check_class_weight
 from lossmith.core.reduce import Terms
-from lossmith.core.stable import Probability, power, power_slope
+from lossmith.core.stable import Powers, Probability, power, power_slope
 
 PixelDefinition = Callable[[Pixels], Terms]
 Tables = tuple[Array | None, Array | None]
@@ -64,6 +64,11 @@ class Focusing:
     def __call__(self, p: Probability) -> Array:
         """The value."""
         return -power(self.xp, p.rest, self.gamma) * p.log
+
+    @property
+    def powers(self) -> tuple[Powers, ...]:
+        """As a sum of powers."""
+        return (Powers(-1.0, 0.0, self.gamma),)
 
     def slope(self, p: Probability) -> Array:
         """By log p: (1 - p)^(gamma - 1) (gamma p log p - (1 - p))."""

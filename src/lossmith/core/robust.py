@@ -7,7 +7,7 @@ from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixel import Focusing, class_share, class_tables
 from lossmith.core.pixels import Pixels
 from lossmith.core.reduce import Terms
-from lossmith.core.stable import Probability, power, power_slope
+from lossmith.core.stable import Powers, Probability, power, power_slope
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Poly:
     def __call__(self, p: Probability) -> Array:
         """The value."""
         return -p.log + self.epsilon * p.rest
+
+    @property
+    def powers(self) -> tuple[Powers, ...]:
+        """As a sum of powers."""
+        return Powers(-1.0, 0.0, 0.0), Powers(0.0, self.epsilon, 1.0)
 
     def slope(self, p: Probability) -> Array:
         """By log p: -1 - epsilon p."""
@@ -69,6 +74,11 @@ class Symmetric:
     def __call__(self, p: Probability) -> Array:
         """The value."""
         return -self.alpha * p.log - self.reverse * p.rest
+
+    @property
+    def powers(self) -> tuple[Powers, ...]:
+        """As a sum of powers."""
+        return Powers(-self.alpha, 0.0, 0.0), Powers(0.0, -self.reverse, 1.0)
 
     def slope(self, p: Probability) -> Array:
         """By log p: -alpha + beta A p."""

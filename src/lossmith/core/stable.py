@@ -1,5 +1,7 @@
 """Operations whose value and gradient stay finite where the textbook form has 0/0, log 0 or 0**gamma."""
 
+from typing import NamedTuple
+
 from lossmith.core.namespaces import Array, Namespace
 
 POWER_FLOOR = 1e-16  # below float64's resolution of 1 - p, above which x**gamma has a finite slope
@@ -39,6 +41,14 @@ def power_slope(xp: Namespace, x: Array, gamma: float) -> Array:
     if gamma > 2:
         return x ** (gamma - 1)
     return xp.where(x > POWER_FLOOR, xp.maximum(x, POWER_FLOOR) ** (gamma - 1), xp.zeros_like(x))
+
+
+class Powers(NamedTuple):
+    """(log * log p + one) * (1 - p)^gamma, a function of a probability p; losses of log p_t may be sums of such."""
+
+    log: float
+    one: float
+    gamma: float
 
 
 class Probability:

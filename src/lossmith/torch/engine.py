@@ -19,13 +19,12 @@ from lossmith.core.door import Batch
 from lossmith.core.evaluate import Part, prepare
 from lossmith.core.pixels import Pixels
 from lossmith.core.processes import ALONE, Processes
-from lossmith.torch import lean
+from lossmith.torch import compiled
 from lossmith.torch.blocks import Block, Place, Scratch
+from lossmith.torch.compiled import SHARED, Key
 from lossmith.torch.softmax import IndexedBlock, Norm, open_block
-from lossmith.torch.whole import Whole, add_up, arrays, fair_share, rows
+from lossmith.torch.whole import Whole, add_up, arrays, fair_share
 
-Key = tuple[int, str]
-SHARED = -1  # in a key, the statistics that losses share; else the number of the loss
 CONSTANT = ("N", "T", "TT", "weight")  # sums of the target alone
 SMALL = 2**18  # elements up to which walking costs more than it saves
 KEPT_FROM = 20  # classes from which a pixel's normaliser is kept: two numbers a pixel, a tenth of the logits at most
@@ -42,7 +41,8 @@ def values(
 
     learned: a gradient is asked for class weights, too. processes: those that have the rest of the batch.
     """
-    if learned or not in_blocks(batch):
+    small = batch.scores.numel() <= SMALL
+    if learned or not plain_tensors(batch) or (small and not compiled.may_take(batch, losses)):
         px = batch.open()
         px.processes = processes
         # Prepared before any is finished, as in blocks: processes that take different paths must meet.
@@ -53,8 +53,6 @@ def values(
     with torch.no_grad():
         parts = [prepare(record, whole, **parameters) for record, parameters in losses]
     walk = Walk(whole, parts)
-    if walk.lean is not None:
-        whole.rows = rows(batch, lean.size(batch, walk.lean))
     outputs = _Blocks.apply(walk, batch.scores, batch.target, batch.weight)  # type: ignore[no-untyped-call]
     sums = dict(zip(walk.keys, outputs, strict=True))
     shared = {} if whole.weighted else {"N": whole.statistic("N")}
@@ -71,9 +69,9 @@ def has_tangent(tensor: Tensor) -> bool:
     return unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
-def in_blocks(batch: Batch) -> bool:
-    """Whether the batch is of plain tensors that can be looked at block by block."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or batch.scores.numel() <= SMALL:  # type: ignore
+def plain_tensors(batch: Batch) -> bool:
+    """Whether the batch is of plain tensors, no trace and no transform, that can be looked at block by block."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call,attr-defined]
         return False
     given = [t for t in (batch.scores, batch.target, batch.weight, *batch.inputs.values()) if t is not None]
     if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in given) or batch.scores.device.type == "meta":
@@ -95,7 +93,9 @@ class Walk:
         names = dict.fromkeys(name for part in parts for name in part.statistics)
         self.statistics = tuple(name for name in names if name != "N" or whole.weighted)
         self.keys: list[Key] = []
-        self.lean = lean.Asked.by(parts, self.statistics) if lean.takes(whole.batch) else None
+        self.compiled = compiled.Asked.by(parts, self.statistics, whole.batch)
+        if self.compiled is not None:
+            whole.rows = [[(slice(0, whole.images), slice(0, whole.pixels))]]
 
     def look(self, px: Pixels, names: Sequence[str], parts: Sequence[int]) -> dict[Key, Tensor]:
         """What the losses take from one block."""
@@ -184,28 +184,8 @@ class _Reader:
         _differentiate(self.walk, block, asked, out)
 
 
-class _LeanReader:
-    """Blocks of sums and of log p_t alone, see `lean.py`."""
-
-    def __init__(self, batch: Batch, asked: lean.Asked) -> None:
-        self.asked = asked
-        self.blocks = lean.Lean(batch, asked)
-
-    def look(self, place: Place) -> dict[Key, Tensor]:
-        """See `_Reader`."""
-        sums, own = self.blocks.look(place)
-        found = {(SHARED, name): sums[name] for name in self.asked.sums}
-        return found | {(number, name): value for number, values in own.items() for name, value in values.items()}
-
-    def pull_back(self, place: Place, asked: Mapping[Key, Tensor], out: Tensor) -> None:
-        """See `_Reader`."""
-        sums = {name: g for (number, name), g in asked.items() if number == SHARED}
-        own = {number: g for (number, _), g in asked.items() if number != SHARED}
-        self.blocks.pull_back(place, sums, own, out)
-
-
-def _reader(walk: Walk, batch: Batch, norms: dict[tuple[int, int], Norm] | None) -> _Reader | _LeanReader:
-    return _Reader(walk, batch, norms) if walk.lean is None else _LeanReader(batch, walk.lean)
+def _reader(walk: Walk, batch: Batch, norms: dict[tuple[int, int], Norm] | None) -> _Reader | compiled.Compiled:
+    return _Reader(walk, batch, norms) if walk.compiled is None else compiled.Compiled(batch, walk.compiled)
 
 
 def _differentiate(walk: Walk, block: Block, asked: Mapping[Key, Tensor], out: Tensor) -> None:

@@ -1,0 +1,115 @@
+"""Pixel losses of log p_t as sums that compiled code knows, whatever classes weigh in them.
+
+Of a hard target a loss such as focal takes the class and log p_t, and it is linear in what `Pixels.expect` gives, so
+
+    loss of a pixel = sum_m a_m(class) f_m(p_t)         f_m a power of 1 - p_t, times log p_t or not (`Powers`)
+
+The numbers a_m are read off the definition itself: it is called on one pixel of every class.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmith.core.catalogue import Record
+from lossmith.core.door import Batch
+from lossmith.core.namespaces.torch import xp
+from lossmith.core.pixels import Pixels
+from lossmith.core.stable import Powers, Probability
+
+LIKELIHOOD = Powers(1.0, 0.0, 0.0)  # log p_t itself
+
+
+@dataclass(frozen=True)
+class Term:
+    """A sum over the pixels of powers of the truth's probability, times a number of its class.
+
+    table: that number, (1, K), or (K, 2) for sigmoid tasks, absent and present; None: 1.
+    """
+
+    powers: Powers
+    table: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A pixel loss as a sum of terms. share: what a pixel of a class counts in the mean, as `Term.table`."""
+
+    terms: tuple[Term, ...]
+    share: Tensor | None = None
+
+
+class _Truths(Pixels):
+    """One pixel of every class (sigmoid: absent and present in every channel), to read a loss's numbers from.
+
+    Losses are linear in what `expect` gives of a curve: here that is 1 for the curve numbered `one`, 0 for others.
+    """
+
+    def __init__(self, task: str, channels: int) -> None:
+        indices = task == "multiclass"
+        truths = channels if indices else 2
+        super().__init__(
+            xp,
+            task,
+            (truths,),
+            logits=torch.zeros(1, channels, truths),
+            labels=torch.arange(truths).unsqueeze(0) if indices else None,
+            target=None if indices else torch.tensor([0.0, 1.0]).expand(1, channels, 2),
+        )
+        self.one: int | None = None
+        self.seen: list[tuple[Powers, ...] | None] = []
+
+    def _of_truth(self, value: Callable[[Probability], Tensor] | None) -> Tensor:
+        powers = (LIKELIHOOD,) if value is None else getattr(value, "powers", None)
+        if powers is None and not hasattr(value, "slope"):
+            other: Tensor = super()._of_truth(value)  # no curve: what the mean divides by
+            return other
+        self.seen.append(powers)
+        like: Tensor = self.like if self.labels is None else self.like[:, :1]
+        return like + float(self.one == len(self.seen) - 1)
+
+    def read(self, record: Record, prepared: Mapping[str, Any], one: int | None) -> tuple[Tensor, Tensor | None] | None:
+        """The loss by class and its share; None where it is not as `Curve` says."""
+        self.one = one
+        self.seen.clear()
+        loss, share, times = record.definition(self, **prepared)
+        return None if times is not None else (loss, share)
+
+    def by_class(self, term: Tensor) -> Tensor:
+        """A term of the pixels, (1, K), or for sigmoid tasks (K, 2)."""
+        values: Tensor = term.expand(1, 1 if self.labels is not None else self.channels, self.pixels)[0]
+        return values
+
+
+def curve_of(record: Record, prepared: Mapping[str, Any], batch: Batch) -> Curve | None:
+    """A pixel loss, given what it knows of the whole batch, in powers; None where it cannot be."""
+    task, channels = batch.task, int(batch.scores.shape[1])
+    if not all(value is None or isinstance(value, int | float | str) for value in prepared.values()):
+        return _read_curve(record, prepared, task, channels)
+    key = (record.name, task, channels, *prepared.items())
+    if key not in _known:
+        _known[key] = _read_curve(record, prepared, task, channels)
+    return _known[key]
+
+
+_known: dict[Any, Curve | None] = {}
+
+
+@torch.no_grad()
+def _read_curve(record: Record, prepared: Mapping[str, Any], task: str, channels: int) -> Curve | None:
+    truths = _Truths(task, channels)
+    nothing = truths.read(record, prepared, None)
+    powers = list(truths.seen)
+    if nothing is None or None in powers or nothing[0].any():
+        return None
+    terms: list[Term] = []
+    for number, some in enumerate(powers):
+        loss = truths.read(record, prepared, number)
+        assert loss is not None
+        assert some is not None
+        table = truths.by_class(loss[0]).contiguous()
+        terms += [Term(power, table) for power in some]
+    return Curve(tuple(terms), None if nothing[1] is None else truths.by_class(nothing[1]).double())
