@@ -95,7 +95,7 @@ def takes(batch: Batch) -> bool:
 
 def may_take(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> bool:
     """Whether losses that know nothing of the whole batch yet are such as are computed here, as far as can be told."""
-    if batch.scores.numel() <= LEAST or not takes(batch):
+    if not takes(batch):
         return False
     for record, parameters in losses:
         if record.of_sums:

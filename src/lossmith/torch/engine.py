@@ -41,8 +41,7 @@ def values(
 
     learned: a gradient is asked for class weights, too. processes: those that have the rest of the batch.
     """
-    small = batch.scores.numel() <= SMALL
-    if learned or not plain_tensors(batch) or (small and not compiled.may_take(batch, losses)):
+    if learned or not in_blocks(batch, losses):
         px = batch.open()
         px.processes = processes
         # Prepared before any is finished, as in blocks: processes that take different paths must meet.
@@ -69,10 +68,18 @@ def has_tangent(tensor: Tensor) -> bool:
     return unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
-def plain_tensors(batch: Batch) -> bool:
-    """Whether the batch is of plain tensors, no trace and no transform, that can be looked at block by block."""
+def in_blocks(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> bool:
+    """Whether the losses look at the batch block by block, or by compiled code."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call,attr-defined]
         return False
+    size = batch.scores.numel()
+    if size <= min(SMALL, compiled.LEAST) or not plain_tensors(batch):
+        return False
+    return size > SMALL or compiled.may_take(batch, losses)
+
+
+def plain_tensors(batch: Batch) -> bool:
+    """Whether the batch is of plain tensors and no transform looks at them, so that parts of it can be looked at."""
     given = [t for t in (batch.scores, batch.target, batch.weight, *batch.inputs.values()) if t is not None]
     if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in given) or batch.scores.device.type == "meta":
         return False
