@@ -15,7 +15,12 @@
 
 #define VERSION 1
 
-enum { W = 16, CHUNK = 1024, THREADS = 64 };        /* pixels of a vector, of a chunk at most; threads at most */
+#if defined(__x86_64__) || defined(_M_X64)
+enum { W = 8 };                                     /* pixels of a vector: as AVX2 has them; wider ones gain nothing */
+#else
+enum { W = 4 };
+#endif
+enum { CHUNK = 1024, THREADS = 64 };                /* pixels of a chunk at most; threads at most */
 enum { N, T, P, I, PP, CURVES };                    /* rows of the sums and of their slopes; curves are the last */
 enum { BAD_TARGET = 1, BAD_WEIGHT = 2, NO_MEMORY = 4 };
 enum { U8, I8, I16, I32, I64 };                     /* what a target is of */
@@ -47,10 +52,12 @@ typedef float vf __attribute__((vector_size(4 * W)));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
 
 #define INLINE static inline __attribute__((always_inline))
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
+#define FOR_THIS_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#elif defined(__x86_64__)
+#define FOR_THIS_PROCESSOR __attribute__((target("avx2,fma")))
 #else
-#define FOR_EVERY_PROCESSOR
+#define FOR_THIS_PROCESSOR
 #endif
 
 INLINE vf splat(float x) { return x - (vf){0}; }
@@ -59,13 +66,6 @@ INLINE vi load_int(const int32_t *p) { vi v; memcpy(&v, p, sizeof v); return v; 
 INLINE void store(float *p, vf v) { memcpy(p, &v, sizeof v); }
 INLINE vf keep(vi mask, vf v) { return (vf)(mask & (vi)v); }
 INLINE vf choose(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
-
-INLINE double total(vf v)
-{
-    double sum = 0;
-    for (int w = 0; w < W; w++) sum += v[w];
-    return sum;
-}
 
 /* e^x for x <= 0, 0 below -87; relative error below 2e-7. A NaN stays one. */
 INLINE vf exponential(vf x)
@@ -465,7 +465,7 @@ INLINE void sigmoid_gradient(const Batch *batch, Room *room, int64_t image, int6
 }
 
 /* What a chunk gives to room->part, or its gradient. n: at most CHUNK; a multiple of W unless masked. */
-FOR_EVERY_PROCESSOR
+FOR_THIS_PROCESSOR
 static void chunk(const Batch *batch, Room *room, int64_t image, int64_t channel, int64_t start, int n, int back, int masked)
 {
     read_target(batch, room, image, channel, start, n, masked);
@@ -566,5 +566,12 @@ PUBLIC int lossmith_sums(const Batch *batch) { return run(batch, 0); }
 /* Write batch->gradient. */
 PUBLIC int lossmith_gradient(const Batch *batch) { return run(batch, 1); }
 
-/* Changes with Batch and what the functions mean; compiled.py does without a library of another version. */
-PUBLIC int lossmith_version(void) { return VERSION; }
+/* Changes with Batch and what the functions mean, 0 on a processor without fitting instructions: compiled.py does
+ * without a library of another version. */
+PUBLIC int lossmith_version(void)
+{
+#ifdef __x86_64__
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
+#endif
+    return VERSION;
+}
