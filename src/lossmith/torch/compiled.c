@@ -1,9 +1,9 @@
 /* Sums over pixels that most losses are made of, and the gradient of the logits: see compiled.py.
  *
- * One call looks at a whole batch. Its images are cut into jobs, which threads take one after the other; a job is
- * walked through in chunks of some hundred pixels, whose exponentials stay in the first level of cache. A chunk is
- * looked at class by class, W pixels at a time. Sums of a chunk are float, everything above is double, and every job
- * has a place of its own for them, so that the result does not depend on how many threads there were.
+ * One call looks at a whole batch. Its images are cut into jobs, which threads take one after the other, a job into
+ * chunks, whose labels are read first. Then W pixels at a time are looked at, all classes of them, so that what is
+ * computed stays in the first level of cache. Sums of a chunk are float, everything above is double, and every job has
+ * a place of its own for them: the result does not depend on how many threads there were.
  */
 #include <float.h>
 #include <stdint.h>
@@ -469,6 +469,7 @@ FOR_THIS_PROCESSOR
 static void chunk(const Batch *batch, Room *room, int64_t image, int64_t channel, int64_t start, int n, int back, int masked)
 {
     read_target(batch, room, image, channel, start, n, masked);
+    if (room->flaws) return;                        /* the caller raises; such labels must not be looked up */
     if (back && batch->sigmoid)
         sigmoid_gradient(batch, room, image, channel, start, n, masked);
     else if (back)
