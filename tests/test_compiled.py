@@ -12,6 +12,7 @@ import torch
 
 from lossmith.torch import compiled, parse
 from paths import IGNORE, Given, given, in_one, without_compiled_code
+from test_memory_of_losses import Watch
 
 TASKS = ("binary", "multiclass", "multilabel")
 MODES = ("plain", "ignore", "weight", "channel_weight", "ignore weight")
@@ -292,3 +293,16 @@ def test_nothing_depends_on_it(task):
     expected = batch.run("dice + ce + focal")
     with without_compiled_code():
         torch.testing.assert_close(batch.run("dice + ce + focal"), expected, rtol=1e-5, atol=1e-7)
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", ["plain", "ignore weight"])
+@pytest.mark.parametrize(("task", "channels"), [("binary", 1), ("multiclass", 3), ("multiclass", 21)])
+def test_nothing_as_large_as_a_number_a_pixel_is_made_but_the_gradient(task, channels, mode):
+    batch = given(task, mode, channels=channels, space=(40, 40), dtype=torch.float32)
+    logits, loss = batch.logits.requires_grad_(), batch.loss("ce + dice + focal")
+    loss(logits, batch.target, batch.weight)  # the numbers of its classes are kept
+    with Watch(logits, batch.target, batch.weight) as watch:
+        loss(logits, batch.target, batch.weight).backward()
+    made = watch.sizes(0.9 * logits.nbytes / channels)
+    assert [size for _, size in made] == [logits.nbytes], made
