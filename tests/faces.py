@@ -94,6 +94,8 @@ def boxes(name: str, *, reduction: str = "mean") -> Call:
     generator = np.random.default_rng(5)
     low, size = generator.uniform(0, 6, (2, 6, 2)), generator.uniform(1, 5, (2, 6, 2))
     pred, target = np.concatenate([low, low + size], axis=-1)
+    if BOXES[name].coded:  # no corners, so that any coordinate may be the greater
+        pred[0], target[:2] = pred[0, [2, 3, 0, 1]], target[:2, [2, 1, 0, 3]]
     weight = np.array([1.0, 2.0, 0.0, 1.0, 0.5, 1.0])
     parameters = {"reduction": reduction} | ({"image_size": (12.0, 10.0)} if name == "mpdiou" else {})
     return Call(name, pred, target, weight, {}, parameters)

@@ -436,6 +436,61 @@ def _solid(pred: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(pred, target) for pred, target in pairs]
 
 
+@pytest.mark.parametrize(("name", "parameters"), SCALE_FREE, ids=str)
+def test_any_unit_gives_the_same_number(name, parameters):
+    """From 1e-33 to 1e33 in float32, digit for digit; the gradient is that of 1, in the other unit."""
+    for axes in BOXES[name].axes:
+        pred, target = (x.float() for x in boxes(axes=axes))
+        loss = make(name, parameters, reduction="none")
+        value, slope = value_and_slope(loss, pred, target)
+        for exponent in (-110, -64, -40, 40, 64, 110):
+            unit = 2.0**exponent
+            other, found = value_and_slope(loss, pred * unit, target * unit)
+            assert other.equal(value), exponent
+            torch.testing.assert_close(found * unit, slope, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "parameters"), OVERLAP, ids=str)
+def test_equal_boxes_of_any_size_cost_nothing(name, parameters):
+    """Also where a product of sides has no number: below 1e-35 (float32) a side counts as none."""
+    loss = make(name, parameters, reduction="none")
+    for side in (1e-42, 1e-37, 1e-30, 3e-20, 1e-13, 1e13, 1e20, 3e38):
+        for axes in BOXES[name].axes:
+            box = side * torch.tensor([[0.0] * axes + [1.0] * axes, [-0.5] * axes + [0.25] * axes])
+            value, slope = value_and_slope(loss, box, box)
+            assert value.tolist() == [0.0, 0.0]
+            assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize(("name", "parameters"), ALL, ids=str)
+def test_lengths_of_every_magnitude_are_finite(name, parameters, axes):
+    """Sides, gaps and overlaps from 1e-45 to 1 beside a side of 1, in units from 1e-30 to 1e10."""
+    if axes not in BOXES[name].axes:
+        return
+    random, n = torch.Generator().manual_seed(0), 400
+
+    def lengths(k: int) -> Tensor:
+        return 10 ** (-45 * torch.rand(n, k, generator=random)) * torch.randint(-1, 2, (n, k), generator=random)
+
+    target = torch.cat([torch.zeros(n, axes), torch.ones(n, axes)], dim=1)
+    touching = torch.cat([-torch.ones(n, axes), lengths(axes).abs()], dim=1)
+    thin = torch.cat([torch.zeros(n, axes), lengths(1).abs(), torch.ones(n, axes - 2), lengths(1).abs()], dim=1)
+    other = thin[torch.randperm(n, generator=random)][:, [*range(axes), *range(2 * axes - 1, axes - 1, -1)]]
+    pairs = [(target + lengths(2 * axes), target), (touching, target), (target, touching), (thin, other)]
+    loss = make(name, parameters, reduction="none")
+    for unit in (1e-30, 1e-15, 1.0, 1e10):
+        for pred, truth in pairs:
+            value, slope = value_and_slope(loss, unit * pred, unit * truth)
+            assert value.isfinite().all()
+            assert slope.isfinite().all()
+
+
+def test_what_is_infinite_stays_visible():
+    box = torch.tensor([[0.0, 0.0, torch.inf, 1.0], [0.0, 0.0, 1e30, 1.0]])
+    assert GIoULoss(reduction="none")(box, box).isnan().tolist() == [True, False]
+
+
 INVERTED = torch.tensor([[3.0, 0.0, 1.0, 2.0], [1.0, 3.0, 2.0, -4.0], [9.0, 9.0, 7.0, 7.5], [-200.0, 0.0, -300.0, 1.0]])
 
 
@@ -564,7 +619,7 @@ def test_every_namespace_gives_the_value_of_torch(name, parameters):
         for reduction in ("mean", "sum", "none"):
             for count in (None, weight):
                 arrays = [None if x is None else xp.asarray(x.numpy()) for x in (pred, target, count)]
-                got = box_loss(xp, BOXES[name].definition, *arrays, reduction=reduction, **parameters)
+                got = box_loss(xp, BOXES[name], *arrays, reduction=reduction, **parameters)
                 expected = make(name, parameters, reduction=reduction)(pred, target, count)
                 np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-11, atol=1e-13)
 
@@ -591,6 +646,32 @@ def test_bad_batches(arguments, error, message):
     with pytest.raises(error) as caught:
         IoULoss()(*arguments)
     assert str(caught.value) == message
+
+
+CODED = [row for row in ALL if BOXES[row[0]].coded]
+
+
+@pytest.mark.parametrize(("name", "parameters"), CODED, ids=str)
+def test_coordinates_of_any_coding(name, parameters):
+    """Offsets are no corners: x2 < x1 says nothing, in either argument, eager or compiled."""
+    torch._dynamo.reset()
+    pred, target = torch.tensor([[0.3, 0.1, -0.2, 0.4]]), torch.tensor([[0.1, 0.2, -0.3, -0.1]])
+    loss = make(name, parameters)
+    value, slope = value_and_slope(loss, pred, target)
+    assert value.item() == pytest.approx(oracle_box.value(name, pred[0].tolist(), target[0].tolist(), **parameters))
+    mirrored, opposite = value_and_slope(loss, -pred, -target)
+    assert (mirrored, opposite.equal(-slope)) == (value, True)
+    torch.testing.assert_close(torch.compile(loss, backend="aot_eager", fullgraph=True)(pred, target), value)
+    assert loss(pred.half(), target.half()).dtype == torch.float32
+    assert loss(pred, target * torch.nan).isnan()
+    with pytest.raises(
+        ValueError, match=r"^target must be of shape \(1, 4\) for pred of shape \(1, 4\); got \(1, 3\)$"
+    ):
+        loss(pred, target[:, :3])
+
+
+def test_which_losses_compare_coordinates():
+    assert {name for name, record in BOXES.items() if record.coded} == {"box_l1", "box_smooth_l1"}
 
 
 def test_two_axes_where_the_formula_has_two():

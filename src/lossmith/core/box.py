@@ -77,8 +77,8 @@ def squares(pair: Pair, x: Array) -> Array:
 def aspect(pair: Pair, found: Overlap, *, gradient: str = "constant", threshold: float = 0.0) -> Array:
     """CIoU's alpha v: v = (2 / pi times the angle between the diagonals)^2, alpha = v / (1 - IoU + v)."""
     xp = pair.xp
-    width, height = xp.unstack(pair.size)
-    target_width, target_height = xp.unstack(pair.target_size)
+    width, height = xp.unstack(pair.normal(pair.size))
+    target_width, target_height = xp.unstack(pair.normal(pair.target_size))
     # atan(w' / h') - atan(w / h) as one angle: exactly 0 for equal aspects, and defined for empty boxes.
     along = target_width * width + target_height * height
     if pair.careful:  # atan2 has no slope at (0, 0)
@@ -86,7 +86,7 @@ def aspect(pair: Pair, found: Overlap, *, gradient: str = "constant", threshold:
     angle = xp.atan2(target_width * height - target_height * width, along)
     if gradient == "published":
         constant = xp.stop_gradient(angle)
-        angle = constant + (angle - constant) * xp.stop_gradient(width * width + height * height)
+        angle = constant + (angle - constant) * xp.stop_gradient(squares(pair, pair.unit * pair.size))
     v = (4.0 / math.pi**2) * (angle * angle)
     loss, factor = (found.loss, v) if gradient == "full" else (xp.stop_gradient(found.loss), xp.stop_gradient(v))
     alpha = divide(xp, factor, loss + factor)

@@ -1,7 +1,9 @@
 """Box losses that change IoU, DIoU or CIoU: other penalties, powers, weights, sizes, and a distance of Gaussians."""
 
+import math
+
 from lossmith.core.box import distance, penalties, power_from_zero, squares
-from lossmith.core.boxes import Overlap, Pair, overlap, pair_up, upright
+from lossmith.core.boxes import MARGIN, Overlap, Pair, overlap, upright
 from lossmith.core.namespaces import Array
 from lossmith.core.stable import divide
 
@@ -20,7 +22,9 @@ def siou(pair: Pair, *, theta: float = 4.0) -> Array:
     xp, found, shift = pair.xp, overlap(pair), pair.shift()
     x, y = xp.unstack(shift)
     # 1 - 2 sin^2(arcsin s - pi/4) with s the sine of the angle to an axis: the sine of twice the angle.
-    angle = divide(xp, 2.0 * xp.abs(x * y), x * x + y * y)
+    squared = x * x + y * y
+    squared = xp.where(squared < MARGIN * xp.floor(squared), xp.zeros_like(squared), squared)
+    angle = divide(xp, 2.0 * xp.abs(x * y), squared)
     step = pair.ratio(shift, found.hull(pair))
     apart = xp.sum(-xp.expm1((angle - 2.0) * (step * step)), axis=0)
     size, target_size = pair.size, pair.target_size
@@ -51,21 +55,20 @@ def focal_eiou(pair: Pair, *, gamma: float = 0.5, gradient: str = "constant") ->
 def mpdiou(pair: Pair, *, image_size: tuple[float, float]) -> Array:
     """1 - IoU + squared distances of the two corners over the squared diagonal of the image."""
     width, height = image_size
-    corners = squares(pair, pair.low - pair.target_low) + squares(pair, pair.high - pair.target_high)
-    return overlap(pair).loss + corners / (width * width + height * height)
+    share = pair.unit / math.hypot(width, height)
+    first, second = pair.low - pair.target_low, pair.high - pair.target_high
+    return overlap(pair).loss + (squares(pair, share * first) + squares(pair, share * second))
 
 
 @upright
 def inner_iou(pair: Pair, *, ratio: float = 0.75, form: str = "iou") -> Array:
     """The loss of the form with the IoU of both boxes scaled by `ratio` about their centres."""
     margin, target_margin = 0.5 * (1.0 - ratio) * pair.size, 0.5 * (1.0 - ratio) * pair.target_size
-    scaled = pair_up(
-        pair.xp,
+    scaled = pair.moved(
         pair.low + margin,
         pair.high - margin,
         pair.target_low + target_margin,
         pair.target_high - target_margin,
-        careful=pair.careful,
     )
     loss = overlap(scaled).loss
     for penalty in penalties(pair, overlap(pair), form) if form != "iou" else []:

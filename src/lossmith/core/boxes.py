@@ -11,18 +11,21 @@ from typing import Concatenate, NamedTuple, ParamSpec
 
 from lossmith.core.flaws import any_of, flagged, found
 from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.records.record import Record
 from lossmith.core.reduce import times_of
 from lossmith.core.stable import divide
 from lossmith.errors import must
 
 P = ParamSpec("P")
+MARGIN = 2.0**10  # how far products stay from the smallest normal number
 
 
 class Pair(NamedTuple):
     """Predicted and target boxes, coordinate by coordinate: arrays (axes, *boxes); made by `pair_up`.
 
-    size: width and height. careful: a size may be 0 or inverted, so that a denominator may vanish. Where the values
-    can be read and all boxes have a size, the plain formulas do.
+    size: width and height. careful: a size may be 0 or inverted, so that a denominator may vanish. extreme: it may also
+    be so small or large that products of sizes are out of range. Where the values can be read and all boxes are of a
+    usual size, the plain formulas do. unit: what a length of 1 is in the boxes' own.
     """
 
     xp: Namespace
@@ -32,7 +35,15 @@ class Pair(NamedTuple):
     target_high: Array
     size: Array
     target_size: Array
-    careful: bool
+    careful: bool = False
+    extreme: bool = False
+    unit: Array | float = 1.0
+
+    @property
+    def tiny(self) -> Array:
+        """The least length that counts in extreme boxes: products and inverses of such are well inside of the range."""
+        floor = MARGIN * self.xp.floor(self.low)
+        return self.xp.maximum(floor / self.unit, floor ** (1 / self.low.shape[0]))
 
     def shift(self) -> Array:
         """From the centre of the target to the centre of the prediction."""
@@ -41,6 +52,35 @@ class Pair(NamedTuple):
     def ratio(self, numerator: Array, denominator: Array, otherwise: float = 0.0) -> Array:
         """A quotient whose denominator is 0 only where a box has no size."""
         return divide(self.xp, numerator, denominator, otherwise) if self.careful else numerator / denominator
+
+    def moved(self, low: Array, high: Array, target_low: Array, target_high: Array) -> "Pair":
+        """Other boxes that are to be looked at in the same way."""
+        return pair_up(self.xp, low, high, target_low, target_high)._replace(
+            careful=self.careful, extreme=self.extreme, unit=self.unit
+        )
+
+    def normal(self, x: Array) -> Array:
+        """Lengths in a unit of their own, of about the longest, where those that matter may be out of range."""
+        if not self.extreme:
+            return x
+        longest = self.xp.amax(self.xp.abs(self.xp.stop_gradient(x)), axis=0)
+        return x / self.xp.power_of_two(self.xp.maximum(longest, MARGIN * self.xp.floor(x)))
+
+    def levelled(self) -> "Pair":
+        """In units of about the hull's longest side, a power of two; sides that are tiny are shrunk to their middle."""
+        xp = self.xp
+        # A quarter, since a difference of the greatest numbers has no number.
+        ends = [0.25 * xp.stop_gradient(x) for x in (self.low, self.high, self.target_low, self.target_high)]
+        highest = xp.maximum(xp.maximum(ends[0], ends[1]), xp.maximum(ends[2], ends[3]))
+        longest = xp.amax(highest - xp.minimum(xp.minimum(ends[0], ends[1]), xp.minimum(ends[2], ends[3])), axis=0)
+        longest = xp.where(longest > 0, longest, xp.ones_like(longest))
+        pair = self._replace(unit=xp.power_of_two(xp.maximum(longest, MARGIN * xp.floor(longest))))
+        sides = []
+        for low, high in ((self.low, self.high), (self.target_low, self.target_high)):
+            low, high = low / pair.unit, high / pair.unit
+            short, middle = (high > low) & (high - low < pair.tiny), 0.5 * (low + high)
+            sides += [xp.where(short, middle, low), xp.where(short, middle, high)]
+        return pair.moved(*sides)
 
     def upright(self) -> tuple["Pair", Array]:
         """With each inverted side of a prediction shrunk to its middle, and what the inversion costs.
@@ -53,15 +93,13 @@ class Pair(NamedTuple):
         middle = 0.5 * (self.low + self.high)
         low, high = xp.where(inverted, middle, self.low), xp.where(inverted, middle, self.high)
         hull = xp.maximum(high, self.target_high) - xp.minimum(low, self.target_low)
-        pair = pair_up(xp, low, high, self.target_low, self.target_high)
+        pair = self.moved(low, high, self.target_low, self.target_high)
         return pair, xp.sum(divide(xp, overshoot, hull + overshoot), axis=0)
 
 
-def pair_up(
-    xp: Namespace, low: Array, high: Array, target_low: Array, target_high: Array, *, careful: bool = True
-) -> Pair:
+def pair_up(xp: Namespace, low: Array, high: Array, target_low: Array, target_high: Array) -> Pair:
     """Boxes and their sizes."""
-    return Pair(xp, low, high, target_low, target_high, high - low, target_high - target_low, careful)
+    return Pair(xp, low, high, target_low, target_high, high - low, target_high - target_low)
 
 
 class Overlap(NamedTuple):
@@ -78,7 +116,8 @@ class Overlap(NamedTuple):
 
     def hull(self, pair: Pair) -> Array:
         """Width and height of the smallest box that holds both."""
-        return (pair.size - self.reach) + pair.target_size
+        hull = (pair.size - self.reach) + pair.target_size
+        return pair.xp.where(hull < pair.tiny, pair.xp.zeros_like(hull), hull) if pair.extreme else hull
 
 
 def overlap(pair: Pair) -> Overlap:
@@ -88,6 +127,8 @@ def overlap(pair: Pair) -> Overlap:
     """
     xp, size, target_size = pair.xp, pair.size, pair.target_size
     reach = xp.minimum(pair.high, pair.target_high) - xp.maximum(pair.low, pair.target_low)
+    if pair.extreme:
+        reach = xp.where((reach > 0) & (reach < pair.tiny), xp.zeros_like(reach), reach)
     intersection = volume(xp, xp.maximum(reach, 0.0))
     outside = (volume(xp, size) - intersection) + (volume(xp, target_size) - intersection)
     union = intersection + outside
@@ -103,8 +144,10 @@ def minus_log_iou(pair: Pair, found: Overlap) -> Array:
     xp, loss = pair.xp, found.loss
     far = loss > 0.5
     near = -xp.log1p(-xp.where(far, xp.zeros_like(loss), loss))
+    floor = xp.floor(loss)
     iou = pair.ratio(found.intersection, found.union)
-    iou = xp.where(iou <= 0, xp.zeros_like(iou) + xp.floor(iou), iou)
+    apart = (iou < floor) | (found.intersection < MARGIN * floor)  # or so little that its inverse has no number
+    iou = xp.where(apart, xp.zeros_like(iou) + floor, iou)
     return xp.where(far, -xp.log(iou), near)
 
 
@@ -115,11 +158,14 @@ def volume(xp: Namespace, size: Array) -> Array:
 
 
 def upright(definition: Callable[Concatenate[Pair, P], Array]) -> Callable[Concatenate[Pair, P], Array]:
-    """Let a definition see boxes that are not inverted, and add what an inversion costs."""
+    """Let a definition see boxes of a size that it can compute with, not inverted, and add what an inversion costs."""
 
     @wraps(definition)
     def complete(pair: Pair, /, *args: P.args, **kwargs: P.kwargs) -> Array:
-        if not pair.careful or pair.xp.read(pair.xp.any(pair.size < 0)) is False:
+        if not pair.careful:
+            return definition(pair, *args, **kwargs)
+        pair = pair.levelled() if pair.extreme else pair
+        if pair.xp.read(pair.xp.any(pair.size < 0)) is False:
             return definition(pair, *args, **kwargs)
         turned, cost = pair.upright()
         return definition(turned, *args, **kwargs) + cost
@@ -129,21 +175,20 @@ def upright(definition: Callable[Concatenate[Pair, P], Array]) -> Callable[Conca
 
 def box_loss(
     xp: Namespace,
-    definition: Callable[..., Array],
+    record: Record,
     pred: Array,
     target: Array,
     weight: Array | None = None,
     *,
-    axes: Sequence[int] = (2,),
     reduction: str = "mean",
     **parameters: object,
 ) -> Array:
-    """Check a batch, and reduce a definition's values: the path that every framework's face takes.
+    """Check a batch, and reduce a loss's values: the path that every framework's face takes.
 
     Shapes: pred and target (*boxes, 4), with 3 among the `axes` also (*boxes, 6); weight (*boxes), how often a box
     counts. Where values may be read, bad ones raise; elsewhere (traces, accelerators) they make the loss NaN.
     """
-    _check(xp, pred, target, weight, axes)
+    _check(xp, pred, target, weight, record.axes)
     pred = xp.wide(pred)
     (low, high), (target_low, target_high) = xp.corners(pred), xp.corners(xp.astype(target, pred))
     flaws: list[Array | None] = []
@@ -156,15 +201,26 @@ def box_loss(
         low, target_low = xp.where(ignored, zero, low), xp.where(ignored, zero, target_low)
         high, target_high = xp.where(ignored, one, high), xp.where(ignored, one, target_high)
     pair = pair_up(xp, low, high, target_low, target_high)
-    # Products of sizes above this are normal numbers.
-    tiny = xp.floor(low) ** (1 / low.shape[0])
-    small = xp.any(xp.minimum(xp.stop_gradient(pair.size), pair.target_size) <= tiny)
-    if xp.read(small) is False:
-        pair = pair._replace(careful=False)
-    else:
+    if not record.coded and not _usual(pair):
+        pair = pair._replace(careful=True, extreme=not _usual(pair, with_none=True))
         inverted = xp.any(pair.target_size < 0)
         flaws.append(found(xp, inverted, "target must hold boxes with x1 <= x2 on every axis; got inverted boxes"))
-    return flagged(xp, any_of(xp, flaws), _reduce(xp, definition(pair, **parameters), weight, reduction))
+    return flagged(xp, any_of(xp, flaws), _reduce(xp, record.definition(pair, **parameters), weight, reduction))
+
+
+def _usual(pair: Pair, *, with_none: bool = False) -> bool:
+    """Whether products of four lengths are known to be inside of the range, as an angle and its slope take them.
+
+    with_none: sizes may also be 0 or inverted.
+    """
+    xp, least = pair.xp, 4 * pair.xp.floor(pair.low) ** 0.25
+    most = 1 / least
+    sizes = [xp.stop_gradient(size) for size in (pair.size, pair.target_size)]
+    if with_none:
+        sizes = [xp.where(size == 0, xp.ones_like(size), xp.abs(size)) for size in sizes]
+    if any(xp.outside(size, least, most) is not False for size in sizes):
+        return False
+    return all(xp.outside(xp.stop_gradient(x), -most, most) is False for x in (pair.low, pair.target_low))
 
 
 def _check(xp: Namespace, pred: Array, target: Array, weight: Array | None, axes: Sequence[int]) -> None:

@@ -4,7 +4,7 @@
 own, which do the same and walk through large batches block by block.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -96,10 +96,15 @@ def choose_sum(spec: str, task: str | None, options: Mapping[str, Any]) -> Sum:
 def add_up(terms: Iterable[tuple[float, Array]]) -> Array:
     """A sum of values, each times its coefficient."""
     values = [value if coefficient == 1 else coefficient * value for coefficient, value in terms]
+    of_one_shape(values)
+    return sum(values[1:], start=values[0])
+
+
+def of_one_shape(values: Sequence[Array]) -> None:
+    """Raise where values cannot be added."""
     shapes = [tuple(value.shape) for value in values]
     if len(set(shapes)) > 1:
         raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
-    return sum(values[1:], start=values[0])
 
 
 def _check_task(record: Record, task: str | None) -> None:
@@ -193,8 +198,7 @@ class SharedBatch:
 
 def boxes_loss(xp: Namespace, loss: Chosen, pred: Array, target: Array, weight: Array | None = None) -> Array:
     """The value on pairs of boxes."""
-    record = loss.record
-    return box_loss(xp, record.definition, pred, target, weight, axes=record.axes, **loss.parameters)
+    return box_loss(xp, loss.record, pred, target, weight, **loss.parameters)
 
 
 def unlabelled(xp: Namespace, logits: Array, target: Array | None, task: str | None, ignore_index: int | None) -> Array:

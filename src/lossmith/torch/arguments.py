@@ -1,4 +1,4 @@
-"""Arguments of a loss: as they come, as a signature shows them, as a spec and a sum write them."""
+"""Arguments of a loss and of its calls: as they come, as a signature shows them, as a spec and a sum write them."""
 
 import inspect
 from collections.abc import Sequence
@@ -12,6 +12,13 @@ from lossmith.core.catalogue import Record
 from lossmith.errors import must
 
 Numbers = Sequence[float] | np.ndarray | Tensor
+
+
+def check_tensors(**given: object) -> None:
+    """TypeError at what a loss is called with that is no tensor; only `weight` may be None."""
+    for name, value in given.items():
+        if not isinstance(value, Tensor) and (name != "weight" or value is not None):
+            raise TypeError(must(name, "a tensor", type(value).__name__))
 
 
 def plain(value: Any) -> Any:

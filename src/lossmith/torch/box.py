@@ -15,9 +15,9 @@ class BoxL1Loss(BoxLoss, name="box_l1"):
     Args:
         reduction: as in `IoULoss`; so are shapes and `weight`.
 
-    Boxes of any coding (corners, offsets, centre and size) of 4 or 6 numbers; only a target with x2 < x1 is refused, so
-    give centres and sizes to `torch.nn.L1Loss`. Range [0, inf); 0 for equal boxes. 4 times `torch.nn.L1Loss`, which
-    takes the mean over the coordinates. Has the unit of the boxes: a large box costs more than a small one as wrong.
+    Boxes of any coding (corners, offsets, centre and size) of 4 or 6 numbers: it says nothing that x2 < x1. Range
+    [0, inf); 0 for equal boxes. 4 times `torch.nn.L1Loss`, which takes the mean over the coordinates. Has the unit of
+    the boxes: a large box costs more than a small one as wrong.
 
     Source: Carion 2020 (DETR), sec. 3.1.
 
@@ -40,7 +40,7 @@ class BoxSmoothL1Loss(BoxLoss, name="box_smooth_l1"):
         beta: > 0, in the unit of the boxes. beta -> 0 is `BoxL1Loss`; beta = 1 is the paper's.
         reduction: as in `IoULoss`; so are shapes and `weight`.
 
-    Range [0, inf); 0 for equal boxes.
+    Boxes of any coding, as in `BoxL1Loss`. Range [0, inf); 0 for equal boxes.
 
     Source: Girshick 2015 (Fast R-CNN), Eqs. 2, 3.
 
@@ -70,12 +70,14 @@ class IoULoss(BoxLoss, name="box_iou"):
         broadcast. Value: a scalar, for ``"none"`` the shape (\*boxes). Half precision is computed in float32.
 
     Range [0, 1] (``"log"``: [0, inf)); 0 for equal boxes of any size. Boxes that are apart cost 1 and have no gradient.
-    The same at every place and scale.
+    The same at every place and scale: sides of 1e-33 to 1e33 in float32 give the same digits.
 
     Boxes without area, here and in all that build on IoU: two that are equal have IoU 1, else 0. A side of `pred` that
     is inverted (x2 < x1) is shrunk to its middle, and costs o / (o + c), with the overshoot o = x1 - x2 and the side c
     of the hull of both boxes: continuous, below 1, and its gradient turns the box round. An inverted `target` is a
-    ValueError (NaN where values cannot be read: in traces, on accelerators).
+    ValueError (NaN where values cannot be read: in traces, on accelerators). A side or an overlap that is below about
+    1e-18 of the hull's longest side (three axes: 1e-12), or below 1e-35, counts as none, since float32 has no number
+    for the area and its slope; in float64 the limits are 1e-153, 1e-102 and 1e-304.
 
     Source: Yu 2016 (UnitBox), sec. 3.
 

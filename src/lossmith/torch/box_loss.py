@@ -10,8 +10,7 @@ from lossmith.core.catalogue import find
 from lossmith.core.namespaces.torch import xp
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom
-from lossmith.errors import must
-from lossmith.torch.arguments import signature
+from lossmith.torch.arguments import check_tensors, signature
 from lossmith.torch.sums import SumLoss
 
 
@@ -48,11 +47,8 @@ class BoxLoss(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss of boxes (..., 4); `weight` (...) says how often each counts, 0 that it is not there."""
-        for name, value in (("pred", pred), ("target", target), ("weight", weight)):
-            if not isinstance(value, Tensor) and (name != "weight" or value is not None):
-                raise TypeError(must(name, "a tensor", type(value).__name__))
-        record = self.record
-        result: Tensor = box_loss(xp, record.definition, pred, target, weight, axes=record.axes, **self.settings)
+        check_tensors(pred=pred, target=target, weight=weight)
+        result: Tensor = box_loss(xp, self.record, pred, target, weight, **self.settings)
         return result
 
     @property

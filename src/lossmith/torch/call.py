@@ -4,7 +4,7 @@ Beside logits, target and weight a call may have inputs by name, and some losses
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,13 @@ from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces.torch import xp
 from lossmith.errors import must, suggest
 from lossmith.torch import engine
+from lossmith.torch.arguments import check_tensors
 from lossmith.torch.distributed import shared
 
 if TYPE_CHECKING:
     from lossmith.torch.loss import Loss
+
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 def known_inputs(losses: Iterable[nn.Module], inputs: Mapping[str, Tensor]) -> None:
@@ -41,13 +44,12 @@ def _chosen_inputs(losses: Sequence["Loss"], inputs: Mapping[str, Tensor]) -> di
                 if INPUTS[name].required:
                     raise TypeError(f"{loss.record.name} must be called with {name}=: {INPUTS[name].meaning}")
                 continue
-            if not isinstance(value, Tensor):
-                raise TypeError(must(name, "a tensor", type(value).__name__))
+            check_tensors(**{name: value})
             chosen[name] = value.detach()
     return chosen
 
 
-def _unlabelled(logits: Tensor, target: Tensor | None, task: str, ignore_index: int | None) -> Tensor:
+def unlabelled(logits: Tensor, target: Tensor | None, task: str, ignore_index: int | None) -> Tensor:
     """The target of a loss that has none: it says which pixels are ignored, and no more."""
     if isinstance(target, Tensor) and ignore_index is not None and not target.is_floating_point():
         return torch.where(target == ignore_index, target, torch.zeros_like(target))
@@ -56,6 +58,11 @@ def _unlabelled(logits: Tensor, target: Tensor | None, task: str, ignore_index: 
     if isinstance(target, Tensor) and target.shape != logits.shape:
         shape = target.shape  # whatever it holds; the door looks at the shape
     return torch.zeros((), dtype=torch.uint8, device=logits.device).expand(shape)
+
+
+def signed(x: Any) -> Any:
+    """A tensor in a dtype that torch compares and computes with; anything else as it is."""
+    return x.long() if isinstance(x, Tensor) and x.dtype in UNSIGNED else x
 
 
 def _received(
@@ -68,12 +75,11 @@ def _received(
     """The batch of losses with the same door, checked by shape."""
     ignore_index, from_logits, supervised = losses[0].door
     if not supervised and isinstance(logits, Tensor):
-        target = _unlabelled(logits, target, losses[0].task, ignore_index)
-    for name, value in (("logits", logits), ("target", target), ("weight", weight)):
-        if not isinstance(value, Tensor) and (name != "weight" or value is not None):
-            raise TypeError(must(name, "a tensor", type(value).__name__))
+        target = unlabelled(logits, target, losses[0].task, ignore_index)
+    check_tensors(logits=logits, target=target, weight=weight)
     asked = _chosen_inputs(losses, inputs)
     task = losses[0].task
+    target, weight = signed(target), signed(weight)
     return receive(
         xp, logits, target, weight, task=task, ignore_index=ignore_index, from_logits=from_logits, inputs=asked
     )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossmith.core.face import of_one_shape
 from lossmith.core.spec import Atom, Term
 from lossmith.errors import must
 from lossmith.torch.arguments import distinct, factor
@@ -48,17 +49,12 @@ class Composition(nn.Module):
         return self._total(self.parts(iter(values_at(self.leaves(), logits, target, weight, inputs))), type(self).names)
 
     def _total(self, parts: Sequence[Tensor], names: Names) -> Tensor:
-        """The sum of the parts, which are kept for `terms`; inside a trace or a transform there is nothing to keep."""
+        """The sum of the parts, which are kept for `terms`."""
         total = parts[0]
         for value in parts[1:]:
             total = total + value
-        if torch.compiler.is_compiling():
-            return total
-        try:
-            total.data_ptr()
-        except RuntimeError:
-            return total
-        self.__dict__["_last"] = (names, [value.detach() for value in parts])
+        if not torch.compiler.is_compiling() and lives_on(total):
+            self.__dict__["_last"] = (names, [value.detach() for value in parts])
         return total
 
     @property
@@ -99,6 +95,20 @@ class Composition(nn.Module):
         return SumLoss([(1.0, self)]) * factor
 
     __rmul__ = __mul__
+
+
+def lives_on(value: Tensor) -> bool:
+    """Whether a value can be kept: inside of a function transform or a trace of fake tensors there is nothing to keep.
+
+    A compiled graph can keep it, in a buffer.
+    """
+    if torch.compiler.is_compiling():
+        return not torch._C._are_functorch_transforms_active()
+    try:
+        value.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 def leaves_of(loss: nn.Module) -> list[nn.Module]:
@@ -172,13 +182,6 @@ def values_at(
     values = [found[number] for number in range(len(found))]
     of_one_shape(values)
     return values
-
-
-def of_one_shape(values: Sequence[Tensor]) -> None:
-    """Raise where values cannot be added."""
-    shapes = [tuple(value.shape) for value in values]
-    if len(set(shapes)) > 1:
-        raise ValueError(must("the values of a sum's losses", "of one shape", shapes))
 
 
 def _called(loss: nn.Module, logits: Any, target: Any, weight: Any, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -31,6 +31,9 @@ class Namespace(Protocol):
     def floor(self, x: Array, /) -> float:
         """The smallest normal number of `x`'s dtype."""
 
+    def power_of_two(self, x: Array, /) -> Array:
+        """The greatest power of two that is not above x > 0, as a constant; where that is inexact, a number near it."""
+
     def read(self, flag: Array, /) -> bool | None:
         """The value of a 0-d flag, or None where reading it would break a trace or wait for a device."""
 

@@ -48,6 +48,9 @@ class Standard(Plain):
     def floor(self, x: Array) -> float:
         return float(self.module.finfo(x.dtype).smallest_normal)
 
+    def power_of_two(self, x: Array) -> Array:
+        return 2.0 ** self.module.floor(self.module.log2(self.stop_gradient(x)))
+
     def read(self, flag: Array) -> bool | None:
         return bool(flag)
 

@@ -92,6 +92,10 @@ class _TensorFlow(Plain):
     def floor(self, x: Tensor) -> float:
         return float(np.finfo(x.dtype.as_numpy_dtype).smallest_normal)
 
+    def power_of_two(self, x: Tensor) -> Tensor:
+        exponent = tf.floor(tf.math.log(tf.stop_gradient(x.values)) / math.log(2.0))
+        return Tensor(tf.constant(2.0, x.dtype) ** exponent)
+
     def read(self, flag: Tensor) -> bool | None:
         if not hasattr(flag.held, "numpy") or "CPU" not in flag.held.device:
             return None

@@ -108,6 +108,9 @@ class _Torch:
     def floor(self, x: Tensor) -> float:
         return torch.finfo(x.dtype).tiny
 
+    def power_of_two(self, x: Tensor) -> Tensor:
+        return x.detach().log2().floor().exp2()
+
     def read(self, flag: Tensor) -> bool | None:
         if torch.compiler.is_compiling() or flag.device.type != "cpu":
             return None

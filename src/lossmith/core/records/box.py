@@ -23,10 +23,11 @@ def _record(
     definition: Callable[..., Any],
     range: Interval = NONNEGATIVE,  # noqa: A002
     axes: tuple[int, ...] = (2,),
+    coded: bool = False,
 ) -> Record:
     return Record(
         name, cls, "box", summary, formula, (*parameters, REDUCTION), paper, when, definition,
-        tasks=(), range=range, axes=axes,
+        tasks=(), range=range, axes=axes, coded=coded,
     )  # fmt: skip
 
 
@@ -34,14 +35,14 @@ RECORDS = (
     _record(
         "box_l1", "BoxL1Loss", "sum of the absolute differences of the coordinates", "sum |p - t|",
         (), "DETR: Carion 2020, sec. 3.1",
-        "beside an overlap loss; alone it favours large boxes", box.l1, axes=SOLID,
+        "beside an overlap loss; alone it favours large boxes", box.l1, axes=SOLID, coded=True,
     ),
     _record(
         "box_smooth_l1", "BoxSmoothL1Loss", "sum over the coordinates, squared near zero, absolute beyond beta",
         "sum d^2 / (2 beta) if d < beta, else d - beta / 2;  d = |p - t|",
         (Parameter("beta", 1.0, POSITIVE, "where square turns into line, in the unit of the boxes"),),
         "Fast R-CNN: Girshick 2015, Eqs. 2, 3",
-        "encoded offsets, or boxes of like size", box.smooth_l1, axes=SOLID,
+        "encoded offsets, or boxes of like size", box.smooth_l1, axes=SOLID, coded=True,
     ),
     _record(
         "box_iou", "IoULoss", "what is missing to full overlap", "1 - IoU, -log IoU or 1 - IoU^2",

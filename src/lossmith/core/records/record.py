@@ -40,6 +40,7 @@ class Record(Entry):
 
     tasks: what a segmentation loss is for; a box loss has none.
     axes: how many spatial axes it can have (empty: any number), or the axes that its boxes may have.
+    coded: it compares coordinates of boxes whatever they stand for, so that x2 < x1 says nothing.
     range: the values of the mean for hard targets.
     zero_at_truth: a certain, right prediction costs 0 (parameters at their defaults).
     least_at_truth: no prediction costs less than that one.
@@ -76,6 +77,7 @@ class Record(Entry):
     terms: Callable[..., Any] | None = None
     statistics: Callable[..., tuple[str, ...]] | None = None
     axes: tuple[int, ...] = ()
+    coded: bool = False
     agree: Callable[..., None] | None = None
     choose: Callable[["Record", dict[str, Any]], tuple["Record", dict[str, Any]]] | None = None
 
