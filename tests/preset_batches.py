@@ -1,7 +1,7 @@
 """The batches on which presets and the libraries that they stand for are compared, the same wherever they are made.
 
-A kind says what is special: "ignore" pixels of label 255, "class_weight", a class that is "absent" from the batch and
-others from an image, or a batch that is "vacant": background alone.
+A kind says what is special: "ignore" pixels of label 255, "class_weight", that for all "classes" but the first, a class
+that is "absent" from the batch and others from an image, or a batch that is "vacant": background alone.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from torch import Tensor
 STORED = Path(__file__).with_name("preset_numbers.json")
 IGNORED = 255
 CHANNELS = {"binary": 1, "multiclass": 4, "multilabel": 3}
+WITHOUT_FIRST = "class_weight+classes"
 WEIGHTS = {"multiclass": [0.5, 1.0, 2.0, 1.5], "multilabel": [0.5, 1.0, 2.0]}
 
 
@@ -31,7 +32,13 @@ class Batch:
         """What our loss is given beside."""
         if self.kind == "ignore":
             return {"ignore_index": IGNORED}
-        return {"class_weight": WEIGHTS[self.task]} if self.kind == "class_weight" else {}
+        weights = {"class_weight": WEIGHTS[self.task]} if self.weighted else {}
+        return weights | ({"classes": list(range(1, CHANNELS[self.task]))} if self.kind == WITHOUT_FIRST else {})
+
+    @property
+    def weighted(self) -> bool:
+        """Whether classes have weights."""
+        return self.kind in ("class_weight", WITHOUT_FIRST)
 
 
 def batch(task: str, kind: str) -> Batch:

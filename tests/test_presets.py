@@ -15,9 +15,9 @@ NUMBERS: dict[str, float] = json.loads(STORED.read_text())
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_a_preset_gives_the_librarys_number(key, path):
-    name, library, task, kind, *unequal = key.split()
+    name, library, task, kind, *more = key.split()
     b = batch(task, kind)
-    options = {**b.options, **({"alpha": 0.3, "beta": 0.7} if unequal else {})}
+    options = b.options | {"unequal": {"alpha": 0.3, "beta": 0.7}, "sum": {"reduction": "sum"}}.get("".join(more), {})
     loss = LOSSES[name].like(library, task, **options)
     assert loss(b.logits, b.target).item() == pytest.approx(NUMBERS[key], abs=1e-6)
     assert parse(loss.spec, task)(b.logits, b.target) == loss(b.logits, b.target)
@@ -38,6 +38,20 @@ def test_every_preset_is_compared():
         (
             DiceLoss.like("monai", "multilabel", class_weight=[1.0, 2.0]),
             "1.5*dice(smooth=1e-05, class_weight=[1.0, 2.0], empty='smooth')",
+        ),
+        (
+            DiceLoss.like("monai", "multiclass", class_weight=[9.0, 1.0, 2.0], classes=(1, 2)),
+            "1.5*dice(smooth=1e-05, class_weight=[9.0, 1.0, 2.0], classes=(1, 2), empty='smooth')",
+        ),
+        (
+            DiceLoss.like("monai", "multilabel", class_weight=[1.0, 2.0], reduction="sum"),
+            "dice(smooth=1e-05, class_weight=[1.0, 2.0], empty='smooth', reduction='sum')",
+        ),
+        # the weight of a lone class says nothing there
+        (DiceLoss.like("monai", "binary", class_weight=[3.0]), "dice(smooth=1e-05, empty='smooth')"),
+        (
+            DiceLoss.like("monai", "multiclass", class_weight=[9.0, 1.0, 2.0], classes=[2]),
+            "dice(smooth=1e-05, classes=(2,), empty='smooth')",
         ),
         (DiceLoss.like("kornia", "multiclass"), "dice(empty='smooth', average='micro', ignore_index=-100)"),
         (DiceLoss.like("kornia", "multiclass", ignore_index=None), "dice(empty='smooth', average='micro')"),
@@ -80,6 +94,15 @@ def test_on_an_empty_batch_most_push_nothing(library):
         ),
         (lambda: DiceLoss.like("smp", "bogus"), "task must be 'binary', 'multiclass' or 'multilabel'; got 'bogus'"),
         (lambda: DiceLoss.like("smp", "binary", eps=1e-7), "dice has no parameter eps"),
+        (
+            lambda: DiceLoss.like("monai", "multiclass", class_weight=[1.0, 2.0], classes="present"),
+            "classes, empty and average with class_weight must be such that the same classes count everywhere, each by "
+            "itself; got ('present', 'smooth', None)",
+        ),
+        (
+            lambda: DiceLoss.like("monai", "multiclass", class_weight=[1.0, 2.0], classes=[-1]),
+            "classes must be 'all', 'present' or a list of class indices, each once; got [-1]",
+        ),
         (
             lambda: FocalLoss.like("smp", "multiclass", from_logits=False),
             "from_logits of a one-vs-rest loss must be True; got False",

@@ -34,6 +34,13 @@ def certain(masks, classes=3):
 NAMES = ["pca", "smooth", "ae"]
 
 
+def fit_of(name, masks, task, **options):
+    """A small prior."""
+    if name == "pca":
+        return PCAShapePrior.fit(masks, task, components=4, **options)
+    return AutoEncoderShapePrior.fit(masks, task, **{"components": 4, "width": 4, "epochs": 1, **options})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_truth_costs_nothing_and_another_shape_something(name, priors, masks):
     prior = priors[name]
@@ -142,6 +149,92 @@ def test_other_tasks(cls, task, masks):
     assert prior(80.0 * maps - 40.0, some).item() == pytest.approx(0, abs=1e-8)
 
 
+@pytest.mark.parametrize("name", ["pca", "ae"])
+def test_every_form_of_logits_and_target_that_losses_take(name, masks):
+    """The same numbers in another form cost the same; a soft target is one of fractions."""
+    some = (masks > 0).long()
+    generator = torch.Generator().manual_seed(2)
+    prior, logits = fit_of(name, some, "binary"), torch.randn(5, 1, 18, 18, generator=generator)
+    expected = prior(logits, some[:5])
+    for target in (some[:5], some[:5, None], some[:5].bool(), some[:5].float(), some[:5, None].double()):
+        assert prior(logits, target).item() == expected.item()
+        assert prior(logits[:, 0], target.reshape(5, 18, 18), weight=None).item() == expected.item()
+    for dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32):
+        assert prior(logits, some[:5].to(dtype)).item() == expected.item()
+    assert prior(logits, logits.sigmoid()).item() == pytest.approx(0, abs=1e-10)
+    prior, logits = fit_of(name, masks, "multiclass"), torch.randn(5, 3, 18, 18, generator=generator)
+    hot = certain(masks[:5]).long() // 40
+    for target in (hot, hot.bool(), hot.float()):
+        assert prior(logits, target).item() == prior(logits, masks[:5]).item()
+    with pytest.raises(ValueError, match=r"^target must hold probabilities that sum to 1 over the classes; got other"):
+        prior(logits, 0.5 * hot)
+    assert prior(logits[:0], masks[:0]).item() == 0
+    assert prior(logits * torch.nan, masks[:5]).isnan()
+
+
+@pytest.mark.parametrize("name", ["pca", "ae"])
+@pytest.mark.parametrize("ignored", [IGNORE, -100])
+def test_ignored_pixels_of_the_masks_are_background(name, ignored, masks):
+    """They make no class of their own, whatever their number; the classes may be said or found."""
+    marked, plain = masks.clone(), masks.clone()
+    marked[:, 3:5, 3:9], plain[:, 3:5, 3:9] = ignored, 0
+    logits = torch.randn(5, 3, 18, 18, generator=torch.Generator().manual_seed(2))
+    for options in ({}, {"classes": 3}):
+        prior = fit_of(name, marked, "multiclass", ignore_index=ignored, **options)
+        assert prior.mean.shape == (3, 18, 18)
+        assert prior(logits, masks[:5]).item() == fit_of(name, plain, "multiclass")(logits, masks[:5]).item()
+    sure = torch.where(marked == 2, 1, marked)
+    prior = fit_of(name, sure, "binary", ignore_index=ignored)
+    expected = fit_of(name, torch.where(plain == 2, 1, plain), "binary")
+    assert prior(logits[:, :1], (masks[:5] > 0)).item() == expected(logits[:, :1], (masks[:5] > 0)).item()
+
+
+WRONG = [
+    ("pca", {"width": -1}, ValueError, "width must be in [0, inf); got -1"),
+    ("pca", {"width": float("nan")}, ValueError, "width must be in [0, inf); got nan"),
+    ("ae", {"components": 0}, ValueError, "components must be a whole number >= 1; got 0"),
+    ("ae", {"components": -1}, ValueError, "components must be a whole number >= 1; got -1"),
+    ("ae", {"components": 2.0}, TypeError, "components must be a whole number >= 1; got 2.0"),
+    ("ae", {"width": 0}, ValueError, "width must be a whole number >= 1; got 0"),
+    ("ae", {"epochs": 0}, ValueError, "epochs must be a whole number >= 1; got 0"),
+    ("ae", {"epochs": -1}, ValueError, "epochs must be a whole number >= 1; got -1"),
+    ("ae", {"batch": 0}, ValueError, "batch must be a whole number >= 1; got 0"),
+    ("ae", {"lr": 0}, ValueError, "lr must be in (0, inf); got 0"),
+    ("ae", {"seed": -1}, ValueError, "seed must be a whole number >= 0; got -1"),
+    (
+        "ae",
+        {"lr": 1e30},
+        ValueError,
+        "codes of the masks must be finite and different: other masks, or a lower lr; got ",
+    ),
+    ("pca", {"classes": 2}, ValueError, "masks must be class indices from 0 to 1; got 2"),
+    ("pca", {"classes": 1}, ValueError, "classes must be a whole number >= 2; got 1"),
+    ("pca", {"ignore_index": 0.5}, TypeError, "ignore_index must be None or a whole number; got 0.5"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "error", "message"), WRONG, ids=[row[3] for row in WRONG])
+def test_wrong_arguments_of_a_fit_are_refused(name, options, error, message, masks):
+    if name == "ae":
+        options = {"components": 4, "width": 2, "epochs": 1, **options}
+    with pytest.raises(error) as caught:
+        (PCAShapePrior if name == "pca" else AutoEncoderShapePrior).fit(masks, "multiclass", **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_labels_that_are_no_classes_make_no_prior(masks):
+    strange = torch.where(masks == 2, IGNORE, masks)
+    message = r"^classes must be given for masks of labels \[0, 1, 255\], or ignore_index one of them; got None$"
+    with pytest.raises(ValueError, match=message):
+        PCAShapePrior.fit(strange, "multiclass")
+    with pytest.raises(ValueError, match=r"^masks must be class indices from 0 to 1; got 255$"):
+        PCAShapePrior.fit(strange, "binary")
+    with pytest.raises(ValueError, match=r"^classes of a binary task must be None; got 3$"):
+        PCAShapePrior.fit(masks.sign(), "binary", classes=3)
+    with pytest.raises(TypeError, match=r"^masks must be class indices of an integer dtype; got 'torch.float32'$"):
+        PCAShapePrior.fit(masks.float(), "multiclass")
+
+
 def test_volumes():
     masks = (torch.rand(6, 5, 9, 8, generator=torch.Generator().manual_seed(0)) > 0.5).long()
     prior = AutoEncoderShapePrior.fit(masks, "binary", components=2, width=2, epochs=1)
@@ -160,14 +253,25 @@ def test_fitting_leaves_the_random_state_and_repeats(masks):
 def test_bad_input_is_refused(priors, masks):
     with pytest.raises(ValueError, match=r"^logits must be of shape \(N, 3, 18, 18\); got \(1, 3, 9, 9\)$"):
         priors["pca"](torch.zeros(1, 3, 9, 9), masks[:1])
-    with pytest.raises(ValueError, match=r"^target must be of shape \(2, 18, 18\); got \(1, 18, 18\)$"):
+    with pytest.raises(ValueError, match=r"^target must be of shape \(2, 18, 18\) or .*; got \(1, 18, 18\)$"):
         priors["pca"](torch.zeros(2, 3, 18, 18), masks[:1])
-    with pytest.raises(ValueError, match=r"^target must be class indices from 0 to 2; got \(7, 9\)$"):
+    with pytest.raises(ValueError, match=r"^target must be class indices from 0 to 2; got 9$"):
         priors["pca"](torch.zeros(1, 3, 18, 18), masks[:1] + 7)
     with pytest.raises(ValueError, match=r"^components must be a whole number from 1 to 39; got 40$"):
         PCAShapePrior.fit(masks, "multiclass", components=40)
-    with pytest.raises(ValueError, match=r"^weight must be None in a sum with PCAShapePrior; got \(1, 18, 18\)$"):
-        (DiceLoss("multiclass") + priors["pca"])(torch.zeros(1, 3, 18, 18), masks[:1], torch.ones(1, 18, 18))
+    for loss in (priors["ae"], DiceLoss("multiclass") + priors["pca"]):
+        with pytest.raises(
+            ValueError, match=r"^weight must be None for a shape prior, whose codes mix all pixels; got \(1, 18, 18\)$"
+        ):
+            loss(torch.zeros(1, 3, 18, 18), masks[:1], torch.ones(1, 18, 18))
+    with pytest.raises(TypeError, match=r"^logits must be floating point; got 'torch.int64'$"):
+        priors["pca"](torch.zeros(1, 3, 18, 18).long(), masks[:1])
+    with pytest.raises(TypeError, match=r"^target must be class indices of an integer dtype; got 'torch.float32'$"):
+        priors["pca"](torch.zeros(1, 3, 18, 18), masks[:1].float())
+    with pytest.raises(TypeError, match=r"^target must be a tensor; got 'ndarray'$"):
+        priors["pca"](torch.zeros(1, 3, 18, 18), masks[:1].numpy())
+    with pytest.raises(ValueError, match=r"^ignore_index must be None for a target of the logits' shape; got 255; "):
+        fit_of("pca", masks, "multiclass", ignore_index=IGNORE)(certain(masks), certain(masks).long().sign())
 
 
 @pytest.mark.parametrize(("name", "spec_name"), [("pca", "shape_pca"), ("ae", "shape_ae")])

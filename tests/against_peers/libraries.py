@@ -23,7 +23,7 @@ from torch.nn import functional as F
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from preset_batches import CHANNELS, IGNORED, STORED, WEIGHTS, Batch, batch
+from preset_batches import CHANNELS, IGNORED, STORED, WEIGHTS, WITHOUT_FIRST, Batch, batch
 
 ALL = ("plain", "absent", "vacant")
 Value = Callable[..., Tensor]
@@ -43,7 +43,7 @@ def probs(b: Batch) -> Tensor:
 
 
 def weights(b: Batch) -> Tensor | None:
-    return torch.tensor(WEIGHTS[b.task], dtype=torch.float64) if b.kind == "class_weight" else None
+    return torch.tensor(WEIGHTS[b.task], dtype=torch.float64) if b.weighted else None
 
 
 def monai(name: str, b: Batch, **options: Any) -> Tensor:
@@ -52,8 +52,10 @@ def monai(name: str, b: Batch, **options: Any) -> Tensor:
     cls = {"dice": losses.DiceLoss, "tversky": losses.TverskyLoss, "focal": losses.FocalLoss}[name]
     if name != "focal":
         options |= {"softmax": True} if b.task == "multiclass" else {"sigmoid": True}
-    if b.kind == "class_weight":
+    if b.weighted:
         options["weight"] = weights(b)
+    if b.kind == WITHOUT_FIRST:
+        options |= {"include_background": False, "weight": options["weight"][1:]}
     if b.kind == "ignore":
         options["ignore_index"] = IGNORED
     target = b.target if b.task == "multilabel" else b.target.unsqueeze(1)
@@ -64,8 +66,10 @@ def smp(name: str, b: Batch, **options: Any) -> Tensor:
     from segmentation_models_pytorch import losses
 
     cls = {"dice": losses.DiceLoss, "tversky": losses.TverskyLoss, "focal": losses.FocalLoss}[name]
-    if b.kind == "class_weight":
+    if b.weighted:
         options["class_weights"] = WEIGHTS[b.task]
+    if b.kind == WITHOUT_FIRST:
+        options["classes"] = b.options["classes"]
     if b.kind == "ignore":
         options["ignore_index"] = IGNORED
     loss = cls(b.task, **options)
@@ -77,7 +81,7 @@ def kornia(name: str, b: Batch, **options: Any) -> Tensor:
 
     if b.kind == "ignore":
         options["ignore_index"] = IGNORED
-    if b.kind == "class_weight":
+    if b.weighted:
         options["weight"] = weights(b)
     if name == "dice":
         return losses.DiceLoss(**options)(b.logits, b.target)
@@ -123,13 +127,13 @@ LIBRARIES: dict[str, Value] = {
 OFFERED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("dice", "monai"): {
         "binary": (*ALL, "ignore"),
-        "multiclass": (*ALL, "ignore", "class_weight"),
-        "multilabel": (*ALL, "class_weight"),
+        "multiclass": (*ALL, "ignore", "class_weight", WITHOUT_FIRST),
+        "multilabel": (*ALL, "class_weight", WITHOUT_FIRST),
     },
     ("dice", "smp"): {
         "binary": (*ALL, "ignore"),
-        "multiclass": (*ALL, "ignore", "class_weight"),
-        "multilabel": (*ALL, "ignore", "class_weight"),
+        "multiclass": (*ALL, "ignore", "class_weight", WITHOUT_FIRST),
+        "multilabel": (*ALL, "ignore", "class_weight", WITHOUT_FIRST),
     },
     ("dice", "kornia"): {"multiclass": (*ALL, "ignore", "class_weight")},
     ("dice", "keras"): dict.fromkeys(CHANNELS, ALL),
@@ -138,8 +142,8 @@ OFFERED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("tversky", "monai"): {"binary": (*ALL, "ignore"), "multiclass": (*ALL, "ignore"), "multilabel": ALL},
     ("tversky", "smp"): {
         "binary": (*ALL, "ignore"),
-        "multiclass": (*ALL, "ignore", "class_weight"),
-        "multilabel": (*ALL, "ignore", "class_weight"),
+        "multiclass": (*ALL, "ignore", "class_weight", WITHOUT_FIRST),
+        "multilabel": (*ALL, "ignore", "class_weight", WITHOUT_FIRST),
     },
     ("tversky", "kornia"): {"multiclass": (*ALL, "ignore")},
     ("tversky", "keras"): dict.fromkeys(CHANNELS, ALL),
@@ -167,6 +171,12 @@ CASES = [
     for kind in kinds
 ]
 UNEQUAL = {"alpha": 0.3, "beta": 0.7}  # of Tversky losses, where the library calls them as we do
+SUM = {"reduction": "sum"}
+# What else each is called with, by what a stored number's name says of it.
+MORE: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
+    **{("tversky", library): {"unequal": UNEQUAL} for library in ("monai", "smp", "kornia", "keras")},
+    ("dice", "monai"): {"sum": SUM},
+}
 
 
 def numbers() -> dict[str, float]:
@@ -175,8 +185,8 @@ def numbers() -> dict[str, float]:
     for name, library, task, kind in CASES:
         value = partial(LIBRARIES[library], name, batch(task, kind))
         found[f"{name} {library} {task} {kind}"] = float(value())
-        if name == "tversky":
-            found[f"{name} {library} {task} {kind} unequal"] = float(value(**UNEQUAL))
+        for word, options in MORE.get((name, library), {}).items():
+            found[f"{name} {library} {task} {kind} {word}"] = float(value(**options))
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import page
 import pytest
 import torch
-from libraries import CASES, LIBRARIES, UNEQUAL, numbers
+from libraries import CASES, LIBRARIES, MORE, numbers
 from torch import Tensor
 
 from lossmith.torch import DiceLoss, FocalLoss, TverskyLoss
@@ -21,7 +21,7 @@ def slope(value: Tensor, logits: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("name", "library", "task", "kind"), CASES)
 def test_the_same_number_and_gradient(name, library, task, kind):
-    for options in ({}, UNEQUAL) if name == "tversky" else ({},):
+    for options in ({}, *MORE.get((name, library), {}).values()):
         b = batch(task, kind)
         b.logits.requires_grad_()
         ours = LOSSES[name].like(library, task, **b.options, **options)(b.logits, b.target)

@@ -1,41 +1,48 @@
-"""Masks as maps of a number for each class and pixel, which is what shape priors are fitted to and compare."""
+"""Masks as maps of a number for each class and pixel, which is what shape priors are fitted to."""
 
 import torch
 from torch import Tensor
 
-from lossmith.core.namespaces.torch import xp
+from lossmith.core.parameters import Count, Label
 from lossmith.core.pixels import check_task
 from lossmith.errors import must
+from lossmith.torch.call import signed
 
 
-def as_maps(labels: Tensor, task: str, channels: int) -> Tensor:
-    """Class indices, for multilabel 0 and 1, as maps (N, C, *space) of bools."""
-    if labels.is_floating_point():
-        raise TypeError(must("target", "class indices of an integer dtype", str(labels.dtype)))
-    top = channels - 1 if task == "multiclass" else 1
-    flaw = xp.outside(labels, 0, top)
-    if flaw is True:
-        raise ValueError(must("target", f"class indices from 0 to {top}", xp.extremes(labels)))
-    if task == "multilabel":
-        return labels > 0
-    classes = torch.arange(channels, device=labels.device) if task == "multiclass" else labels.new_ones(1).long()
-    return labels.long().unsqueeze(1) == classes.view(1, -1, *[1] * (labels.ndim - 1))
-
-
-def maps_of(masks: Tensor, task: str, classes: int | None) -> Tensor:
-    """Masks that a prior is fitted to as maps (M, C, *space) of 0 and 1 in float64."""
+def maps_of(masks: Tensor, task: str, classes: int | None, ignore_index: int | None) -> Tensor:
+    """Masks that a prior is fitted to as maps (M, C, *space) of 0 and 1 in float64; ignored pixels are background."""
     check_task(task)
-    masks = torch.as_tensor(masks)
+    Label().check("ignore_index", ignore_index)
+    masks = signed(torch.as_tensor(masks))
     least = 3 if task == "multilabel" else 2
-    if masks.ndim < least or len(masks) < 2:
+    if masks.ndim < least or len(masks) < 2 or masks.numel() == 0:
         raise ValueError(must("masks", "at least two masks of one size", tuple(masks.shape)))
-    if masks.is_floating_point() or bool((masks < 0).any()):
-        raise ValueError(must("masks", "class indices from 0 on", str(masks.dtype)))
-    most = int(masks.max())
-    channels = masks.shape[1] if task == "multilabel" else classes or most + 1 if task == "multiclass" else 1
-    if most > (channels - 1 if task == "multiclass" else 1):
-        raise ValueError(must("masks", f"class indices from 0 to {channels - 1 if task == 'multiclass' else 1}", most))
-    return as_maps(masks, task, channels).double()
+    if masks.is_floating_point() or masks.is_complex():
+        raise TypeError(must("masks", "class indices of an integer dtype", str(masks.dtype)))
+    labels = masks.long()
+    labels = labels if ignore_index is None else torch.where(labels == ignore_index, 0, labels)
+    top = 1 if task != "multiclass" else _classes_of(labels, classes) - 1
+    if task != "multiclass" and classes is not None:
+        raise ValueError(must(f"classes of a {task} task", "None", classes))
+    low, high = (int(x) for x in labels.aminmax())
+    if low < 0 or high > top:
+        raise ValueError(must("masks", f"class indices from 0 to {top}", low if low < 0 else high))
+    if task == "multilabel":
+        return labels.double()
+    if task == "binary":
+        return labels.unsqueeze(1).double()
+    return torch.nn.functional.one_hot(labels, top + 1).movedim(-1, 1).double()
+
+
+def _classes_of(labels: Tensor, classes: int | None) -> int:
+    """How many classes a multiclass task has: as said, or as many as there are labels if all from 0 on occur."""
+    if classes is not None:
+        Count(2).check("classes", classes)
+        return classes
+    found = labels.unique().tolist()  # type: ignore[no-untyped-call]
+    if found != list(range(len(found))):
+        raise ValueError(must("classes", f"given for masks of labels {found}, or ignore_index one of them", None))
+    return max(2, len(found))
 
 
 def smooth_maps(maps: Tensor, width: float) -> Tensor:

@@ -38,6 +38,7 @@ def preset(name: str, library: str, task: str, options: Mapping[str, Any]) -> Lo
     if task in TASKS and task not in offered:
         raise ValueError(must(f"task of {library}'s {name}", " or ".join(map(repr, offered)), task))
     chosen = offered.get(task, Preset({}))
+    Loss.registry[name].record.check(options)
     factor, arguments = chosen.adjust({**chosen.options, **options})
     loss = Loss.registry[name](task, **arguments)  # type: ignore[arg-type]
     coefficient = factor * chosen.coefficient
@@ -49,9 +50,19 @@ def _all(chosen: Preset) -> dict[str, Preset]:
 
 
 def _mean_weight(options: Options) -> Adjusted:
-    """MONAI's weighted mean divides by the number of classes, ours by the weights."""
+    """MONAI's weighted mean divides by the number of classes that count, ours by their weights; one alone has none."""
     weights = options.get("class_weight")
-    return (1.0 if weights is None else float(torch.as_tensor(weights, dtype=torch.float64).mean())), options
+    if weights is None:
+        return 1.0, options
+    classes, empty, average = (options.get(name) for name in ("classes", "empty", "average"))
+    if classes == "present" or empty == "skip" or average == "micro":
+        expected = "such that the same classes count everywhere, each by itself"
+        raise ValueError(must("classes, empty and average with class_weight", expected, (classes, empty, average)))
+    weights = torch.as_tensor(weights, dtype=torch.float64)
+    counted = [w for c, w in enumerate(weights.tolist()) if classes in (None, "all") or c in classes]
+    if len(counted) == 1:
+        return 1.0, {**options, "class_weight": None}
+    return (sum(counted) / len(counted) if counted and options.get("reduction", "mean") == "mean" else 1.0), options
 
 
 def _relative_weights(options: Options) -> Adjusted:

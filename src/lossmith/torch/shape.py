@@ -5,6 +5,7 @@ masks of one size, and frozen: nothing in it learns while a network does.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,11 +13,16 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from lossmith.core.pixels import Task, check_task
+from lossmith.core.door import receive
+from lossmith.core.namespaces.torch import xp
+from lossmith.core.parameters import NONNEGATIVE, POSITIVE, Count, Label
+from lossmith.core.pixels import Pixels, Task, check_task
 from lossmith.core.spec import Atom
 from lossmith.errors import must
+from lossmith.torch.arguments import check_tensors
 from lossmith.torch.autoencoder import decoder_of, encoder_of, train
-from lossmith.torch.maps import as_maps, maps_of, smooth_maps
+from lossmith.torch.call import signed, unlabelled
+from lossmith.torch.maps import maps_of, smooth_maps
 from lossmith.torch.sums import SumLoss
 
 
@@ -31,29 +37,41 @@ class ShapePrior(nn.Module):
     def __init__(self, task: Task, mean: Tensor, ignore_index: int | None = None) -> None:
         super().__init__()
         check_task(task)
+        Label().check("ignore_index", ignore_index)
         self.task = task
         self.ignore_index = ignore_index
         self.register_buffer("mean", mean)
 
-    def forward(self, logits: Tensor, target: Tensor | None = None) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
         """The distance of the prediction from the target, the mean over the images; see the class."""
-        if tuple(logits.shape[1:]) != tuple(self.mean.shape):
-            raise ValueError(
-                must("logits", f"of shape (N, {', '.join(map(str, self.mean.shape))})", tuple(logits.shape))
-            )
+        check_tensors(logits=logits, weight=weight)
+        if weight is not None:
+            raise ValueError(must("weight", "None for a shape prior, whose codes mix all pixels", tuple(weight.shape)))
         with torch.autocast(logits.device.type, enabled=False):
-            wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-            p = wide.softmax(1) if self.task == "multiclass" else wide.sigmoid()
-            mean = self.mean.to(p)
+            px = self._opened(logits, target)
+            p, mean = px.grid(px.probs), self.mean.to(px.like)
             if target is None:
                 value = self.alone(p, mean)
             else:
-                labels, valid = self._labels(target, tuple(logits.shape))
-                truth = as_maps(labels, self.task, self.mean.shape[0]).to(p)
-                if valid is not None:  # there, both are the mean shape
+                truth = px.grid(px.target)
+                if px.weighted:  # at ignored pixels both are the mean shape
+                    valid = px.grid(px.valid()) > 0
                     p, truth = torch.where(valid, p, mean), torch.where(valid, truth, mean)
                 value = self.between(p, truth, mean)
-            return value.mean() if len(logits) else value.sum()
+            result: Tensor = px.flagged(value.mean() if len(logits) else value.sum())
+            return result
+
+    def _opened(self, logits: Tensor, target: Tensor | None) -> Pixels:
+        """The batch, checked as that of any loss."""
+        shape = tuple(self.mean.shape)
+        if self.task == "binary" and tuple(logits.shape[1:]) == shape[1:]:
+            logits = logits.unsqueeze(1)
+        if tuple(logits.shape[1:]) != shape:
+            raise ValueError(must("logits", f"of shape (N, {', '.join(map(str, shape))})", tuple(logits.shape)))
+        labels = unlabelled(logits, None, self.task, None) if target is None else target
+        check_tensors(target=labels)
+        ignore_index = None if target is None else self.ignore_index
+        return receive(xp, logits, signed(labels), task=self.task, ignore_index=ignore_index).open()
 
     def between(self, p: Tensor, truth: Tensor, mean: Tensor) -> Tensor:
         """The distance of each image's prediction from its target, (N,)."""
@@ -62,17 +80,6 @@ class ShapePrior(nn.Module):
     def alone(self, p: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002
         """The distance of each image's prediction from the model, (N,)."""
         raise TypeError(f"{type(self).__name__} must be called with a target")
-
-    def _labels(self, target: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
-        """The labels, 0 at ignored pixels, and which pixels are not ignored."""
-        expected = shape if self.task == "multilabel" else (shape[0], *shape[2:])
-        if tuple(target.shape) != expected:
-            raise ValueError(must("target", f"of shape {expected}", tuple(target.shape)))
-        if self.ignore_index is None:
-            return target, None
-        valid = target != self.ignore_index
-        labels = torch.where(valid, target, 0)
-        return labels, valid if valid.ndim > self.mean.ndim else valid.unsqueeze(1)
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         """A prior is never trained: it stays in evaluation mode."""
@@ -135,8 +142,8 @@ class PCAShapePrior(ShapePrior):
     Made by `fit`, or by `load`.
 
     Shapes:
-        logits (N, C, \*space) as the masks were (binary: C = 1), target (N, \*space) class indices, for multilabel the
-        logits' shape. A pixel with `ignore_index` is as in the mean shape for both; other weights are not supported.
+        logits and target as in `CrossEntropyLoss`, of the masks' size. A pixel with `ignore_index` is as in the mean
+        shape for both. A `weight` is refused: a code mixes all pixels.
 
     Range [0, inf), 0 where p = t.
 
@@ -179,12 +186,15 @@ class PCAShapePrior(ShapePrior):
             masks: at least two, all of one size.
             task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
             components: how many directions the model has, at most M - 1.
-            classes: channels of the logits of a multiclass task; None: as many as the masks have labels.
+            classes: channels of the logits of a multiclass task; None: as many as the masks have labels, which must be
+                all from 0 on.
             width: 0: the masks themselves; else the logistic function of the signed distance to their borders over
                 this width in pixels, whose principal components are smooth.
-            ignore_index: target value of pixels that do not count when the loss is called.
+            ignore_index: target value of pixels that do not count when the loss is called; in the masks they are
+                background, label 0.
         """
-        maps = maps_of(masks, task, classes)
+        NONNEGATIVE.check("width", width)
+        maps = maps_of(masks, task, classes, ignore_index)
         if isinstance(components, bool) or not isinstance(components, int) or not 0 < components < len(maps):
             raise ValueError(must("components", f"a whole number from 1 to {len(maps) - 1}", components))
         maps = maps if width == 0 else smooth_maps(maps, width)
@@ -296,7 +306,12 @@ class AutoEncoderShapePrior(ShapePrior):
             seed: decides initial weights and order; the random state of torch stays as it was.
             ignore_index: as in `PCAShapePrior.fit`.
         """
-        maps = maps_of(masks, task, classes).float()
+        numbers = {"components": components, "width": width, "epochs": epochs, "batch": batch}
+        for name, number in numbers.items():
+            Count(1).check(name, number)
+        POSITIVE.check("lr", lr)
+        Count().check("seed", seed)
+        maps = maps_of(masks, task, classes, ignore_index).float()
         if maps.ndim not in (4, 5):
             raise ValueError(must("masks", "of 2 or 3 spatial axes", tuple(masks.shape)))
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -306,6 +321,9 @@ class AutoEncoderShapePrior(ShapePrior):
             train(nn.Sequential(encoder, decoder), maps, task, epochs=epochs, batch=batch, lr=lr)
         with torch.no_grad():
             codes = torch.cat([encoder(part) for part in maps.split(batch)])  # type: ignore[no-untyped-call]
+        spread = float(codes.std(0).max())
+        if not 0 < spread < math.inf:
+            raise ValueError(must("codes of the masks", "finite and different: other masks, or a lower lr", spread))
         deviation = codes.std(0).clamp(min=1e-3 * float(codes.std()))
         return cls(
             task, mean=maps.mean(0), deviation=deviation, width=width, encoder=encoder, ignore_index=ignore_index
