@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lossmith.data import Data, load
 from lossmith.data.augmentation import Batches
 from lossmith.lab.models import build_model
-from lossmith.torch import BoundaryLoss, CrossEntropyLoss, DiceLoss, HausdorffDTLoss, Linear, Scheduled
+from lossmith.torch import Balanced, BoundaryLoss, CrossEntropyLoss, DiceLoss, HausdorffDTLoss, Linear, Scheduled
 
 TASK = "binary"  # any of the three shapes
 
@@ -40,6 +40,7 @@ LOSSES: dict[str, Callable[[int], nn.Module]] = {
     "dice + boundary(bounded=True)": lambda _: DiceLoss(TASK) + BoundaryLoss(TASK, bounded=True),
     "hausdorff": lambda _: HausdorffDTLoss(TASK),
     "hausdorff(alpha=1)": lambda _: HausdorffDTLoss(TASK, alpha=1.0),
+    "hausdorff + lambda dice": lambda _: Balanced(HausdorffDTLoss(TASK), DiceLoss(TASK)),
     "dice + 0.1 hausdorff(log=True)": lambda _: DiceLoss(TASK) + 0.1 * HausdorffDTLoss(TASK, log=True),
 }
 

@@ -60,7 +60,7 @@ def table(rate: float, args: argparse.Namespace) -> str:
     }
     bootstrap = Bootstrap(args.seeds, len(full.test))
     lines = [
-        f"**{rate:.0%} of the {3 * len(full.train)} training objects not annotated**",
+        f"**{rate:.0%} of the {3 * len(full.train)} training objects not annotated, {args.steps} steps**",
         "",
         "| trained with | F1 at 0.5 | F1, threshold cross-fitted | above `ce` (p) |",
         "|---|---|---|---|",

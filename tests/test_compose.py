@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,8 @@ from lossmith.check import check
 from lossmith.check.cases import case
 from lossmith.check.laws import LAWS
 from lossmith.torch import (
+    Balanced,
+    BoundaryLoss,
     BoxL1Loss,
     Constant,
     Cosine,
@@ -21,6 +24,7 @@ from lossmith.torch import (
     DiceLoss,
     Exponential,
     GIoULoss,
+    HausdorffDTLoss,
     Linear,
     MSELoss,
     MumfordShahLoss,
@@ -49,6 +53,7 @@ def compositions(task="multiclass"):
     fixed = torch.tensor([[0.5, -2.0]], requires_grad=True)
     return {
         "scheduled": scheduled,
+        "balanced": Balanced(ce + dice, 2.0 * dice, start=0.3),
         "deep": DeepSupervision(dice + ce),
         "regularized": Regularized(ce + dice, [fixed], l1=0.1, l2=0.2),
         "uncertain": weighted,
@@ -59,7 +64,7 @@ def compositions(task="multiclass"):
 # What a composition gives up by its own definition, and why.
 GIVEN_UP = {
     # `.terms` is state, and a penalty or the logarithm of a variance has a value without any batch
-    "leaves_everything_as_it_was": ("scheduled", "deep", "regularized", "uncertain", "nested"),
+    "leaves_everything_as_it_was": ("scheduled", "balanced", "deep", "regularized", "uncertain", "nested"),
     "empty_predicted_empty_costs_nothing": ("regularized", "uncertain", "nested"),
     "an_empty_batch_is_harmless": ("regularized", "uncertain", "nested"),
 }
@@ -67,7 +72,7 @@ GIVEN_UP = {
 
 @pytest.mark.parametrize(
     ("name", "task"),
-    [("scheduled", "binary"), ("deep", "multilabel"), ("regularized", "multiclass"), ("uncertain", "binary"), ("nested", "multiclass")],
+    [("scheduled", "binary"), ("balanced", "multilabel"), ("deep", "multilabel"), ("regularized", "multiclass"), ("uncertain", "binary"), ("nested", "multiclass")],
 )  # fmt: skip
 def test_compositions_are_losses(name, task):
     """Held against the laws that an instance can be held against."""
@@ -186,6 +191,8 @@ def test_an_input_for_a_loss_inside_of_another_is_refused(around):
         (Exponential(8.0, 0.5), [8.0, 4.0, 2.0, 1.0]),
         (Step(9.0, 1 / 3, every=2), [9.0, 9.0, 3.0, 3.0, 1.0]),
         (lambda step: 1.0 / (1.0 + step), [1.0, 1 / 2, 1 / 3]),
+        (lambda step: 0.5 if step < 2 else 1, [0.5, 0.5, 1.0]),
+        (lambda _: np.float32(0.25), [0.25, 0.25]),
     ],
 )
 def test_a_schedule_by_hand(schedule, factors):
@@ -254,6 +261,113 @@ def test_a_factor_keeps_the_dtype():
             assert loss(batch.logits, batch.target).dtype == dtype, name
         maps = Scheduled(CrossEntropyLoss("multiclass", reduction="none"), Linear(1.0, 0.0, 3))
         assert maps(batch.logits, batch.target).dtype == dtype
+
+
+# Balance -------------------------------------------------------------------------------------------------------------
+
+
+def test_balanced_by_hand():
+    """Means over an epoch's batches; lambda is their ratio in the epoch before, and a constant of the gradient."""
+    batches = [case("binary", 5, 5, seed=seed) for seed in (0, 1, 2)]
+    distance, dice = HausdorffDTLoss("binary"), DiceLoss("binary")
+    loss, lam = Balanced(distance, dice, start=3.0), 3.0
+    for epoch in (batches[:2], batches[2:], batches[:1]):
+        assert loss.factor.item() == pytest.approx(lam, rel=1e-6)
+        for batch in epoch:
+            logits, alone = batch.leaf(), batch.leaf()
+            value = loss(logits, batch.target)
+            value.backward()
+            expected = distance(alone, batch.target) + lam * dice(alone, batch.target)
+            expected.backward()
+            assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+            torch.testing.assert_close(logits.grad, alone.grad, rtol=1e-6, atol=1e-9)
+        assert list(loss.terms) == ["hausdorff", "lambda*dice"]
+        (0.5 * loss + CrossEntropyLoss("binary")).step()
+        distances, dices = ([one(batch.logits, batch.target).item() for batch in epoch] for one in (distance, dice))
+        lam = sum(distances) / sum(dices)
+
+
+def test_only_calls_that_train_count():
+    one, other = (case("multiclass", 5, 5, seed=seed) for seed in (0, 1))
+    loss = Balanced(CE, DICE)
+    loss(one.logits, one.target)
+    with torch.no_grad():
+        loss(other.logits, other.target)
+    loss.eval()(other.logits, other.target)
+    loss.train()
+    torch.func.vmap(lambda z: loss(z, other.target))(torch.stack([other.logits] * 2))
+    torch.func.grad(lambda z: loss(z, other.target))(other.logits)
+    loss(torch.full_like(other.logits, math.nan), other.target)
+    loss.step()
+    expected = CE(one.logits, one.target) / DICE(one.logits, one.target)
+    assert loss.factor.item() == pytest.approx(expected.item(), rel=1e-6)
+    with pytest.raises(ValueError, match=r"^calls since the last step\(\) must be at least one of finite value, in "):
+        loss.step()
+
+
+def test_a_mean_of_0_leaves_the_balance_as_it_was():
+    batch = case("multiclass", 5, 5)
+    sure = 99.0 * F.one_hot(batch.target, 4).movedim(-1, 1).double()
+    for losses in ((CE, MSELoss("multiclass")), (MSELoss("multiclass"), CE)):
+        loss = Balanced(*losses, start=2.0)
+        loss(sure, batch.target)
+        loss.step()
+        assert loss.factor.item() == 2.0
+
+
+def test_a_balance_goes_on_in_the_middle_of_an_epoch():
+    first, second = (case("multiclass", 5, 5, seed=seed) for seed in (0, 1))
+    loss = CE + Balanced(CE, DICE)
+    loss(first.logits, first.target)
+    assert sorted(loss.state_dict()) == ["losses.1.calls", "losses.1.factor", "losses.1.sums"]
+    resumed = CE + Balanced(CE, DICE)
+    resumed.load_state_dict(copy.deepcopy(loss.state_dict()))
+    for one in (loss, resumed):
+        one(second.logits, second.target)
+        one.step()
+    assert loss.losses[1].factor.item() == resumed.losses[1].factor.item() != 1.0
+
+
+def test_a_step_between_a_call_and_its_backward_pass_changes_nothing():
+    batch = case("multiclass", 5, 5)
+    loss, logits = Balanced(CE, DICE, start=0.5).double(), batch.leaf()
+    value = loss(logits, batch.target)
+    loss.step()
+    value.backward()
+    (expected,) = torch.autograd.grad(CE(logits, batch.target) + 0.5 * DICE(logits, batch.target), logits)
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def test_a_balance_of_maps_is_that_of_their_means():
+    batch = case("multiclass", 5, 5)
+    maps = [cls("multiclass", reduction="none") for cls in (CrossEntropyLoss, MSELoss)]
+    loss = Balanced(*maps)
+    assert loss(batch.logits, batch.target).shape == (2, 5, 5)
+    loss.step()
+    ce, mse = (one(batch.logits, batch.target).mean().item() for one in maps)
+    assert loss.factor.item() == pytest.approx(ce / mse, rel=1e-6)
+
+
+def test_a_compiled_balance_counts_without_compiling_again():
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    loss = Balanced(CE, DICE)
+    compiled = torch.compile(loss, fullgraph=True, backend=backend)
+    twin = copy.deepcopy(loss)
+    for seed in range(3):
+        batch = case("multiclass", 5, 5, seed=seed)
+        torch.testing.assert_close(compiled(batch.logits, batch.target), twin(batch.logits, batch.target))
+        loss.step()
+        twin.step()
+        assert loss.factor.item() == pytest.approx(twin.factor.item(), rel=1e-6)
+    assert len(graphs) == 1
+    torch.compile(torch.func.vmap(lambda z: loss(z, batch.target)), fullgraph=True, backend="eager")(batch.logits[None])
+    assert loss.calls == 0
 
 
 # Scales --------------------------------------------------------------------------------------------------------------
@@ -470,6 +584,22 @@ def test_variances_are_learned_and_restored():
 # What is refused -----------------------------------------------------------------------------------------------------
 
 
+def balanced_below_0():
+    """After a call of modules that give 1 and -1."""
+
+    class Own(nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.value = value
+
+        def forward(self, logits, target):
+            return torch.tensor(self.value)
+
+    loss = Balanced(Own(1.0), Own(-1.0))
+    loss(torch.zeros(1, 3, 4), torch.zeros(1, 4).long())
+    return loss
+
+
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
@@ -479,6 +609,40 @@ def test_variances_are_learned_and_restored():
         (lambda: Exponential(1.0, 0.0), ValueError, "gamma must be in (0, inf); got 0.0"),
         (lambda: Scheduled(CE, 0.5), TypeError, "weight must be a schedule, such as Linear(1.0, 0.0, 100); got 0.5"),
         (lambda: Scheduled(len, Constant(1.0)), TypeError, "loss must be a module; got 'builtin_function_or_method'"),
+        (
+            lambda: Scheduled(CE, str).factor,
+            TypeError,
+            "the factor of str must be a number or a tensor; got 'str'",
+        ),
+        (
+            lambda: Scheduled(CE, torch.atleast_1d).factor,
+            ValueError,
+            "the factor of atleast_1d must be of no dimensions; got (1,)",
+        ),
+        (lambda: Balanced(CE, len), TypeError, "other must be a module; got 'builtin_function_or_method'"),
+        (lambda: Balanced(CE, DICE, start=0.0), ValueError, "start must be in (0, inf); got 0.0"),
+        (
+            lambda: Balanced(CE + BoundaryLoss("multiclass"), DICE),
+            ValueError,
+            "losses that are balanced must be never below 0; got 'boundary'",
+        ),
+        (
+            lambda: Balanced(CE, DiceLoss("binary")),
+            ValueError,
+            "the losses of a sum must be of one task; got ['binary', 'multiclass']",
+        ),
+        (
+            lambda: balanced_below_0().step(),
+            ValueError,
+            "the means of losses that are balanced must be >= 0; got (1.0, -1.0)",
+        ),
+        (
+            lambda: Regularized(CrossEntropyLoss("multiclass", reduction="none"), [torch.ones(2)], l2=1.0)(
+                torch.zeros(1, 3, 4), torch.zeros(1, 4).long()
+            ),
+            ValueError,
+            "the value of a loss with a penalty must be one number; got (1, 4)",
+        ),
         (
             lambda: CE + Scheduled(DiceLoss("binary"), Constant(1.0)),
             ValueError,

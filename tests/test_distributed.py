@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lossmith.check.cases import case
-from lossmith.torch import DiceLoss, Loss, parse
+from lossmith.torch import Balanced, DiceLoss, Loss, parse
 from lossmith.torch.distributed import Group
 from oracle import Batch
 from paths import SEPARABLE, in_blocks, in_one
@@ -104,6 +104,7 @@ def everything(rank: int, folder: str) -> None:
         "fabric": trained_in_fabric(rank),
         "compiled": compiled(rank, "world"),
         "kept": kept(),
+        "balanced": balanced(rank, "world"),
     }
     found["compiled with a group"] = compiled(rank, dist.new_group([0, 1]))
     torch.save(found, f"{folder}/{rank}.pt")
@@ -172,7 +173,7 @@ SINGLE = ("ce", "dice(pool='batch')", "dice(log=True, pool='batch')", "focal(nor
 
 
 def single(variant: str, rank: int | None, group: str | None) -> tuple[Tensor, Tensor]:
-    """In float32, on images of 3 x 64 x 64: three of them go through blocks, one does not."""
+    """In float32, on images of 3 x 64 x 64: three of them go through compiled code, one does not."""
     generator = torch.Generator().manual_seed(1)
     logits = 3 * torch.randn(4, 3, 64, 64, generator=generator)
     target = torch.randint(3, (4, 64, 64), generator=generator)
@@ -214,6 +215,18 @@ def test_second_derivatives_are_those_of_the_whole_batch(found):
     """The penalty of each process is on W times the gradient: the sum over processes is W^2 times that of one."""
     second = torch.cat([found[rank]["penalty"] for rank in (0, 1)])
     same(second / 4, penalty(None, None))
+
+
+def balanced(rank: int | None, group: str | None) -> float:
+    """The factor between two losses after an epoch of one batch."""
+    loss = Balanced(*(parse(name, "multiclass", process_group=group) for name in ("hausdorff", "dice")))
+    loss(*given(rank))
+    loss.step()
+    return loss.factor.item()
+
+
+def test_losses_are_balanced_by_the_whole_batch(found):
+    assert [found[rank]["balanced"] for rank in (0, 1)] == pytest.approx([balanced(None, None)] * 2, rel=1e-6)
 
 
 def transformed(rank: int | None, group: str | None) -> Tensor:

@@ -161,6 +161,9 @@ def test_impossible_sums_are_refused(build, message):
         ("binary", {}, Z[:, :1], T[:, None, None], None, ValueError,
          "target must be of shape (2, 4, 4) or (2, 1, 4, 4) for binary logits of shape (2, 1, 4, 4); "
          "got (2, 1, 1, 4, 4)"),
+        ("binary", {}, Z, T, None, ValueError,
+         "target must be of shape (2, 3, 4, 4) for binary logits of shape (2, 3, 4, 4); got (2, 4, 4); "
+         "binary logits have one channel, (N, 1, *space), or none"),
         ("multiclass", {}, Z[:, :1], T, None, ValueError,
          "logits of a multiclass task must have at least 2 channels; got shape (2, 1, 4, 4); "
          "one channel is task='binary'"),

@@ -470,7 +470,8 @@ def test_unet_weight_map_by_all_distances(shape, class_weight, instances):
     if instances and class_weight is not None:
         class_weight = class_weight if class_weight == "inverse" else class_weight[:2]
         labels = labels[:1]
-    got = unet_weight_map(torch.from_numpy(labels), w0=7, sigma=2.5, class_weight=class_weight, instances=instances)
+    options = {"class_weight": class_weight, "instances": instances, "space": len(shape)}
+    got = unet_weight_map(torch.from_numpy(labels), w0=7, sigma=2.5, **options)
     slow = [oracle.unet_weight_map(image, 7, 2.5, class_weight, instances) for image in labels]
     np.testing.assert_allclose(got, slow, rtol=1e-6)
     assert got.dtype == torch.float32

@@ -44,6 +44,21 @@ def test_three_dimensions_and_a_batch():
     assert weights[0, 2, 2, 2] > weights[1, 2, 2, 2] == 1
 
 
+def test_a_mask_without_a_batch_is_one_image():
+    """As a data set's transform has it; an image of rows would know no distances between them."""
+    mask = torch.zeros(6, 6, dtype=torch.uint8)
+    mask[0, 0], mask[4, 1] = 1, 1
+    weights = unet_weight_map(mask)
+    assert torch.equal(weights, unet_weight_map(mask[None])[0])
+    assert not torch.equal(weights, unet_weight_map(mask, space=1))
+    assert torch.equal(unet_weight_map(mask, space=1), torch.stack([unet_weight_map(row, space=1) for row in mask]))
+    volume = torch.stack([mask, mask.flip(0), mask.T])
+    assert torch.equal(unet_weight_map(volume, space=3), unet_weight_map(volume[None])[0])
+    assert torch.equal(unet_weight_map(volume), torch.stack([unet_weight_map(image) for image in volume]))
+    assert unet_weight_map(volume[:0]).shape == (0, 6, 6)
+    assert torch.equal(unet_weight_map(volume[None], space=2)[0], unet_weight_map(volume))
+
+
 def test_it_weighs_any_loss():
     target = torch.tensor([[[1, 0, 1]]])
     weight = unet_weight_map(target, class_weight=None)
@@ -55,7 +70,9 @@ def test_it_weighs_any_loss():
     ("arguments", "error", "message"),
     [
         ({"target": torch.zeros(1, 4)}, TypeError, "target must be a tensor of integers or bool; got 'torch.float32'"),
-        ({"target": torch.zeros(4).long()}, ValueError, "target must be of shape (N, *space); got (4,)"),
+        ({"target": torch.zeros(4).long()}, ValueError, "target must be of 2 axes or more; got (4,)"),
+        ({"space": 4}, ValueError, "target must be of 4 axes or more; got (1, 1, 2)"),
+        ({"space": 0}, ValueError, "space must be a whole number >= 1; got 0"),
         ({"target": torch.zeros(1, 4).long() - 1}, ValueError, "target must be >= 0; got -1"),
         ({"sigma": 0.0}, ValueError, "sigma must be in (0, inf); got 0.0"),
         ({"w0": -1.0}, ValueError, "w0 must be in [0, inf); got -1.0"),

@@ -371,6 +371,7 @@ def test_the_lab_gives_images_to_losses_that_look_at_them():
         ("size(low=0.5, high=0.2)", ValueError, "low must be at most high, [0.2]; got [0.5]"),
         ("size(low=[0.1, 0.3], high=0.2)", ValueError, "low must be at most high, [0.2]; got [0.1, 0.3]"),
         ("size(low=[0.1, 0.3], high=[0.2, 0.4, 0.5])", ValueError, "low must be 3 numbers like high; got [0.1, 0.3]"),
+        ("size(low=[0.1, 0.3], high=-0.5)", ValueError, "high must be in [0, 1]; got -0.5"),
         ("size(high=1.5)", ValueError, "high must be in [0, 1]; got 1.5"),
         ("gated_crf(radius=0)", ValueError, "radius must be a whole number >= 1; got 0"),
         ("ncut(sigma_rgb=0)", ValueError, "sigma_rgb must be in (0, inf); got 0"),
@@ -393,6 +394,23 @@ def test_bounds_for_each_class_and_tags():
     assert loss.spec == "size(low=[0.0, 0.1, 0.1], high=[1.0, 0.5, 0.5], reduction='none')"
     value = loss(torch.zeros(1, 3, 4), tags=torch.tensor([[True, True, False]]))
     torch.testing.assert_close(value, torch.tensor([[0.0, 0.0, 1 / 9]]))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_a_bound_that_is_none_is_none(task):
+    """Nothing is too small without `low`, nothing too large without `high`; a class without tag must still be nowhere."""
+    logits = torch.randn(2, 3 - 2 * (task == "binary"), 5, 4, generator=torch.Generator().manual_seed(0))
+    absent = torch.zeros(logits.shape[:2], dtype=torch.bool)
+    for bounds, same in [
+        ({"low": None}, {"low": 0.0}),
+        ({"high": None, "low": 0.9}, {"high": 1.0, "low": 0.9}),
+        ({"low": None, "high": None}, {"low": 0.0, "high": 1.0}),
+    ]:
+        loss, other = SizeConstraint(task, **bounds), SizeConstraint(task, **same)
+        assert loss(logits).item() == other(logits).item()
+        assert loss(logits, tags=absent).item() == other(logits, tags=absent).item() > 0
+        assert parse(loss.spec, task)(logits).item() == loss(logits).item()
+    assert SizeConstraint(task, low=None, high=None)(logits).item() == 0
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from lossmith.data import Data, load, weak_labels, weaken
@@ -122,6 +123,32 @@ def test_specs(data, spec):
 def test_specs_that_are_none(spec, text):
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         load(spec)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "text"),
+    [
+        (np.zeros((4, 4), dtype=np.int64) - 1, ValueError, "mask must be class indices from 0 to 254, or 255 for unknown; got -1"),
+        (np.array([[0, 256]]), ValueError, "mask must be class indices from 0 to 254, or 255 for unknown; got 256"),
+        (np.zeros((4, 4)), TypeError, "mask must be of integers or bool; got 'float64'"),
+        (torch.zeros(4, 4), TypeError, "mask must be of integers or bool; got 'float32'"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["scribbles", "points", "boxes"])
+def test_masks_that_are_none(kind, mask, error, text):
+    with pytest.raises(error, match=f"^{re.escape(text)}$"):
+        weak_labels(mask, kind)
+
+
+@pytest.mark.parametrize("kind", ["scribbles", "points", "boxes"])
+def test_masks_of_other_types(kind):
+    mask = np.zeros((9, 9), dtype=bool)
+    mask[2:6, 3:8] = True
+    expected = weak_labels(mask.astype(np.int64), kind)
+    for other in (mask, mask.astype(np.uint8), torch.from_numpy(mask), mask.tolist()):
+        found = weak_labels(other, kind)
+        assert found.dtype == np.int64
+        assert np.array_equal(found, expected)
 
 
 def test_seeds_that_are_none(data):

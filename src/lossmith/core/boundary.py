@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels
 from lossmith.core.region import Sums, takes
-from lossmith.core.stable import divide
 from lossmith.errors import must
 
 AXES = 3  # what the distance transform takes
@@ -53,9 +52,9 @@ def adjusted(xp: Namespace, phi: Array, *, shift: bool = False, bounded: bool = 
         bordered = xp.amax(phi, axis=2, keepdims=True) > 0
         phi = xp.where(inside & bordered, phi + 1.0, phi)
     if bounded:
-        out, into = (xp.where(inside, *sides) for sides in ((xp.zeros_like(phi), phi), (-phi, xp.zeros_like(phi))))
-        greatest = xp.where(inside, xp.amax(into, axis=2, keepdims=True), xp.amax(out, axis=2, keepdims=True))
-        phi = divide(xp, phi, greatest, otherwise=None)
+        greatest = (xp.amax(side, axis=2, keepdims=True) for side in (-phi, phi))
+        into, out = (xp.where(far > 0, far, xp.ones_like(far)) for far in greatest)
+        phi = phi / xp.where(inside, into, out)
     return phi
 
 
@@ -67,13 +66,16 @@ def boundary_map(
     bounded: bool = False,
     **_: object,
 ) -> Mapping[str, Array]:
-    """The signed distance map of the target, unless the loss was called with one."""
-    if "distance" in px.inputs:
-        for name, value in (("spacing", list(spacing or ())), ("shift", shift), ("bounded", bounded)):
-            if value:
-                raise ValueError(must(name, "left out with distance=, a map that is taken as it is", value))
+    """The signed distance map of the target, unless the loss was called with one that stays as it is."""
+    if "distance" not in px.inputs:
+        phi = target_distance(px, spacing)
+    elif spacing is not None:
+        raise ValueError(must("spacing", "left out with distance=: it is an option of the map then", list(spacing)))
+    elif not (shift or bounded):
         return {}
-    return {"phi": adjusted(px.xp, target_distance(px, spacing), shift=shift, bounded=bounded)}
+    else:
+        phi = px.xp.astype(px.inputs["distance"], px.like)
+    return {"phi": adjusted(px.xp, phi, shift=shift, bounded=bounded)}
 
 
 def boundary_terms(px: Pixels, *, phi: Array | None = None) -> Mapping[str, Array]:

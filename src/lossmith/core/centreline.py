@@ -66,6 +66,8 @@ def _near(px: Pixels, mask: Array, line: Array) -> Array:
     """Distance to the border inside of a mask; everywhere 1 where it has none."""
     xp = px.xp
     distance = xp.relu(-signed_distance(px, mask, None))
+    if distance.shape[2] == 0:  # and nothing is the widest
+        return distance
     widest = xp.maximum(xp.amax(xp.where(line, distance, xp.zeros_like(distance)), axis=2, keepdims=True), 1.0)
     return xp.stop_gradient(xp.minimum(distance / widest, xp.ones_like(distance)))
 

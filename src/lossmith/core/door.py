@@ -227,9 +227,10 @@ def _check_shapes(logits: Array, target: Array, weight: Array | None, task: str,
     for name, array, shapes in (("target", target, legal), ("weight", weight, weights)):
         if array is not None and not any(_same(array.shape, shape) for shape in shapes):
             expected = " or ".join(str(shape) for shape in shapes)
-            raise ValueError(
-                f"{name} must be of shape {expected} for {task} logits of shape {full}; got {tuple(array.shape)}"
-            )
+            got = tuple(array.shape)
+            flat_target = task == "binary" and _same(flat, full) and _same(got, (full[0], *full[2:]))
+            hint = "; binary logits have one channel, (N, 1, *space), or none" if flat_target else ""
+            raise ValueError(f"{name} must be of shape {expected} for {task} logits of shape {full}; got {got}{hint}")
 
 
 def _same(one: Sequence[int], other: Sequence[int]) -> bool:

@@ -49,7 +49,7 @@ def cut_sums(px: Pixels, **kernel: float) -> dict[str, Array]:
         degree = others + own
     share = w * _relative(px, px.log_probs)
     # Where there is no target every class is there: none is vacant.
-    sums = {"T": px.statistic("N") + xp.zeros_like(share[:, :, 0])} if px.pixels else {}
+    sums = {"T": px.statistic("N") + _nothing(px)}
     sums |= {"cut": xp.sum(share * others, axis=2), "volume": xp.sum(share * degree, axis=2)}
     if px.task != "multiclass":
         share = w * _relative(px, px.log_rest)
@@ -102,13 +102,13 @@ def total_variation(px: Pixels, *, isotropic: bool = False) -> Terms:
     return Terms(variation if px.task != "multiclass" else mean_of_classes(px, variation))
 
 
-def size_sums(px: Pixels, *, low: float | Array, high: float | Array) -> dict[str, Array]:
+def size_sums(px: Pixels, *, low: float | Array | None, high: float | Array | None) -> dict[str, Array]:
     """The bounds of each class in pixels, (n, K): `N` times those given; 0 and 0 for a class that has no tag.
 
-    A scalar bounds every class but the background of a multiclass task.
+    A scalar bounds every class but the background of a multiclass task, None no class.
     """
     xp, N = px.xp, px.statistic("N")
-    zeros = xp.zeros_like(px.like[:, :, 0]) + xp.zeros_like(N)
+    zeros = _nothing(px) + xp.zeros_like(N)
     shares = {"low": _bound(px, "low", low, 0.0), "high": _bound(px, "high", high, 1.0)}
     bounds = {name: N * share + zeros for name, share in shares.items()}
     if "tags" in px.inputs:
@@ -117,15 +117,21 @@ def size_sums(px: Pixels, *, low: float | Array, high: float | Array) -> dict[st
 
 
 @takes(lambda **_: ())
-def size_bounds(S: Sums, **_: float | Array) -> Array:
+def size_bounds(S: Sums, **_: float | Array | None) -> Array:
     """(low - V)^2 below the bounds, (V - high)^2 above, 0 between; V = P / N (Kervadec 2019, Eq. 3)."""
     below, above = S.mean(S.low - S.P), S.mean(S.P - S.high)
     return S.xp.maximum(below, 0.0) ** 2 + S.xp.maximum(above, 0.0) ** 2
 
 
-def _bound(px: Pixels, name: str, bound: float | Array, free: float) -> Array:
+def _nothing(px: Pixels) -> Array:
+    """0 for each class of each image, (n, K); there may be no pixel to look at."""
+    return px.xp.sum(px.xp.zeros_like(px.like[:, :, :1]), axis=2)
+
+
+def _bound(px: Pixels, name: str, bound: float | Array | None, free: float) -> Array:
     """A bound for each class, (1, K); `free` is one that says nothing."""
     xp, K = px.xp, px.channels
+    bound = free if bound is None else bound
     if isinstance(bound, float | int):
         background = px.task == "multiclass"
         return xp.constant([[free] * background + [float(bound)] * (K - background)], px.like)

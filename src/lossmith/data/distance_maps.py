@@ -2,15 +2,14 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossmith.core import boundary, distance
-from lossmith.core.namespaces.numpy import xp
-from lossmith.core.parameters import Count, Flag, Label, Spacing
+from lossmith.core.parameters import Count, Label, Spacing
 from lossmith.core.pixels import check_task
 from lossmith.errors import must
 
@@ -20,14 +19,13 @@ Maps = NDArray[np.float32]
 class DistanceMaps:
     """Signed distance maps of targets, negative inside; what was computed is kept, and found again by the target.
 
-    Give them to a loss as ``loss(logits, target, distance=maps)``. They are those that `BoundaryLoss` computes with the
-    same options; a `BoundaryLoss` that is given maps is made without these.
+    Give them to a loss as ``loss(logits, target, distance=maps)``: to `BoundaryLoss`, to `HausdorffDTLoss`, or to a
+    sum with both. They are plain distances; `shift` and `bounded` are applied by the loss that has them.
 
     Args:
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``, as of the loss.
         classes: number of classes of a multiclass target, background included.
-        spacing: the size of a pixel along each axis; None: 1.
-        shift, bounded: as in `BoundaryLoss`. `HausdorffDTLoss` wants neither.
+        spacing: the size of a pixel along each axis; None: 1. A `BoundaryLoss` that is given maps has none of its own.
         ignore_index: target value of pixels that are on no side.
         keep: bytes of maps that stay in memory; the ones used least recently go first.
 
@@ -47,8 +45,6 @@ class DistanceMaps:
         classes: int | None = None,
         *,
         spacing: Sequence[float] | None = None,
-        shift: bool = False,
-        bounded: bool = False,
         ignore_index: int | None = None,
         keep: int = 512 * 2**20,
     ) -> None:
@@ -58,20 +54,29 @@ class DistanceMaps:
         elif classes is not None:
             raise ValueError(must("classes", f"None for task={task!r}", classes))
         Spacing().check("spacing", spacing)
-        Flag().check("shift", shift)
-        Flag().check("bounded", bounded)
         Label().check("ignore_index", ignore_index)
         Count(0).check("keep", keep)
         self.task, self.classes, self.spacing = task, classes, spacing
-        self.shift, self.bounded, self.ignore_index, self.keep = shift, bounded, ignore_index, keep
+        self.ignore_index, self.keep = ignore_index, keep
         self._kept: OrderedDict[bytes, Maps] = OrderedDict()
         self._bytes = 0
 
     def __call__(self, target: ArrayLike) -> Maps:
-        """The maps of one image's target, (K, *space) float32. They are kept: treat them as read-only.
+        """The maps of one image's target, (K, *space) float32: a copy, so they may be written to.
 
         target: (*space) class indices, multilabel (K, *space); an array or a tensor of integers or bool.
         """
+        return self._found(target).copy()
+
+    def batch(self, targets: Iterable[ArrayLike]) -> Maps:
+        """The maps of a batch of targets, (N, K, *space): those of a tensor, or of a list of one size."""
+        maps = [self._found(target) for target in targets]
+        if not maps:
+            raise ValueError(must("targets", "at least one", 0))
+        return np.stack(maps)
+
+    def _found(self, target: ArrayLike) -> Maps:
+        """The maps of one image's target, computed where they are not kept."""
         array = np.ascontiguousarray(target)
         if array.dtype.kind not in "bui":
             raise TypeError(must("target", "of integers or bool", str(array.dtype)))
@@ -85,20 +90,13 @@ class DistanceMaps:
             self._kept.move_to_end(key.digest())
         return found
 
-    def batch(self, targets: ArrayLike) -> Maps:
-        """The maps of a batch of targets, (N, K, *space)."""
-        return np.stack([self(target) for target in np.asarray(targets)])
-
     def beside(self, samples: Sequence[Any], target: int = 1) -> "WithMaps":
         """A data set whose samples, tuples with the target at place `target`, have its maps behind them."""
         return WithMaps(samples, self, target)
 
     def _maps(self, target: NDArray[Any]) -> Maps:
         inside, valid = self._sides(target)
-        size = boundary.pixel_size(self.spacing, inside.ndim - 1)
-        phi = distance.signed_distance(inside, valid, size)
-        flat = phi.reshape(1, len(inside), phi[0].size)
-        return np.asarray(boundary.adjusted(xp, flat, shift=self.shift, bounded=self.bounded)).reshape(phi.shape)
+        return distance.signed_distance(inside, valid, boundary.pixel_size(self.spacing, inside.ndim - 1))
 
     def _sides(self, target: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
         """Which pixels belong to each class, and which count."""

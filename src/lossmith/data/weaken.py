@@ -6,7 +6,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lossmith.data.base import UNKNOWN, Data, Labels, Sample, Samples, fingerprint
 from lossmith.errors import check_whole, must
@@ -37,8 +37,8 @@ def weaken(data: Data, kind: str, *, seed: int = 0) -> Data:
     return replace(data, train=Samples(data.train.names, readers), fingerprint=identity)
 
 
-def weak_labels(mask: Labels, kind: str, *, seed: int = 0) -> Labels:
-    """Weak labels of one mask (*space) of class indices; 255 means unknown, in the mask as in what is returned.
+def weak_labels(mask: ArrayLike, kind: str, *, seed: int = 0) -> Labels:
+    """Weak labels of one mask (*space) of class indices, bool for two; 255 means unknown, as in what is returned.
 
     Regions are the connected components of each class, diagonals included. What is not said to be labelled is 255.
 
@@ -49,7 +49,8 @@ def weak_labels(mask: Labels, kind: str, *, seed: int = 0) -> Labels:
       (Papandreou 2015, Bbox-Rect); all else is background. An object whose box smaller ones cover has no label.
 
     Raises:
-        ValueError: another kind, or a negative seed.
+        TypeError: a mask that is not of integers or bool.
+        ValueError: another kind, a negative seed, or a mask with a value below 0 or above 255.
 
     >>> import numpy as np
     >>> mask = np.zeros((5, 7), dtype=np.int64)
@@ -58,6 +59,7 @@ def weak_labels(mask: Labels, kind: str, *, seed: int = 0) -> Labels:
     [1, 1, 33]
     """
     _check(kind, seed)
+    mask = _indices(mask)
     if kind == "boxes":
         return _boxes(mask)
     rng = np.random.default_rng([seed, *mask.shape])
@@ -75,6 +77,17 @@ def _check(kind: str, seed: int) -> None:
     if kind not in KINDS:
         raise ValueError(must("weaken", "'scribbles', 'points' or 'boxes'", kind))
     check_whole("seed", seed, 0)
+
+
+def _indices(mask: ArrayLike) -> Labels:
+    """A mask as class indices."""
+    labels = np.asarray(mask)
+    if labels.dtype.kind not in "bui":
+        raise TypeError(must("mask", "of integers or bool", str(labels.dtype)))
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) <= UNKNOWN:
+        wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
+        raise ValueError(must("mask", f"class indices from 0 to {UNKNOWN - 1}, or {UNKNOWN} for unknown", wrong))
+    return labels.astype(np.int64, copy=False)
 
 
 def _weakened(samples: Samples, position: int, kind: str, seed: int) -> Sample:

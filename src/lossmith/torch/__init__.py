@@ -61,7 +61,7 @@ from lossmith.torch.region_variants import (
     UnifiedFocalLoss,
 )
 from lossmith.torch.robust import AsymmetricLoss, GeneralizedCrossEntropyLoss, PolyLoss, SymmetricCrossEntropyLoss
-from lossmith.torch.schedules import Constant, Cosine, Exponential, Linear, Schedule, Scheduled, Step
+from lossmith.torch.schedules import Balanced, Constant, Cosine, Exponential, Linear, Schedule, Scheduled, Step
 from lossmith.torch.shape import AutoEncoderShapePrior, PCAShapePrior
 from lossmith.torch.sums import Composition, SumLoss
 from lossmith.torch.targets import class_counts, fit, unet_weight_map
@@ -80,6 +80,7 @@ __all__ = [
     "AlphaIoULoss",
     "AsymmetricLoss",
     "AutoEncoderShapePrior",
+    "Balanced",
     "BoundaryDoULoss",
     "BoundaryLoss",
     "BoxL1Loss",

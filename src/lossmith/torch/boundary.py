@@ -27,8 +27,8 @@ class BoundaryLoss(Loss, name="boundary"):
     Shapes:
         logits (N, C, \*space), binary also (N, 1, \*space) or (N, \*space), of at most three spatial axes; target
         (N, \*space) class indices or the logits' shape, one-hot; weight (N, \*space); by name distance=, signed maps
-        (N, C, \*space) made beforehand by `lossmith.data.DistanceMaps`, which are taken as they are: spacing, shift
-        and bounded are options of the maps then, and a ValueError here.
+        (N, C, \*space) made beforehand by `lossmith.data.DistanceMaps`, to which shift and bounded are then applied;
+        spacing is an option of the maps then, and a ValueError here.
 
     Range: negative where the prediction is right; least, and below 0, at p = t. Alone it is hard to start with: the
     paper's schedule is (1 - a) boundary + a region, a falling from 1 to 0.01 by 0.01 an epoch.
@@ -73,10 +73,11 @@ class HausdorffDTLoss(Loss, name="hausdorff"):
         spacing: the size of a pixel along each axis, for the distances; None: 1.
         pool, classes, empty, class_weight, ignore_index, reduction, from_logits, process_group: as in `DiceLoss`.
 
-    Shapes: as in `BoundaryLoss`; a map given as distance= saves the transform of the target (made with the same
-    spacing, without `shift` and `bounded`: d_t is its absolute value).
+    Shapes: as in `BoundaryLoss`; a map given as distance=, made with the same spacing, saves the transform of the
+    target. d_t is its absolute value.
 
-    Range [0, inf), 0 where p = t; grows as the image's size to the power alpha.
+    Range [0, inf), 0 where p = t; grows as the image's size to the power alpha. The paper trains it beside Dice, with
+    a factor set by epochs: ``Balanced(hausdorff, dice)``.
 
     Source: Karimi & Salcudean 2019, Eq. 8; the log as in MONAI.
 

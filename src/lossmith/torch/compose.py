@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lossmith.core.face import of_one_shape
 from lossmith.core.inputs import INPUTS
 from lossmith.core.parameters import NONNEGATIVE
 from lossmith.errors import must
@@ -16,7 +17,6 @@ from lossmith.torch.sums import (
     leaves_of,
     name_of,
     names_of,
-    of_one_shape,
     parts_of,
     takers,
     times,
@@ -169,7 +169,8 @@ class Regularized(Composition):
     the same, as that decay does not go through the moments.)
 
     Args:
-        loss: any loss, a sum, or a module called as ``loss(logits, target)``.
+        loss: any loss, a sum, or a module called as ``loss(logits, target)``. Its value must be one number, so its
+            `reduction` not ``"none"``: the penalty belongs to no pixel.
         model: the module whose parameters are penalised, or the parameters themselves.
         l1: lambda_1 >= 0.
         l2: lambda_2 >= 0; not both 0.
@@ -230,6 +231,8 @@ class Regularized(Composition):
         """Those of the loss, and the penalties."""
         parts = parts_of(self.loss, values)
         like, weights = parts[0], [_wide(weight) for weight in self.penalised()]
+        if like.ndim:
+            raise ValueError(must("the value of a loss with a penalty", "one number", tuple(like.shape)))
         if self.l1:
             parts.append(self.l1 * _total([weight.abs().sum() for weight in weights], like))
         if self.l2:

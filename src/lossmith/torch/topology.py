@@ -105,9 +105,9 @@ class CbDiceLoss(Loss, name="cbdice"):
     Shapes:
         as `DiceLoss`, with 2 or 3 axes of space; the target is of class indices, or one-hot.
 
-    At most 1; 0 where p = t. It can be below 0: where the skeletons differ, d_t may be greater than r_p, and precision
-    above 1, as in the published code. Where no pixel of a class is predicted above 1/2 there is no radius: the loss is
-    1 and has no gradient, so it needs a loss beside it that starts the network.
+    Range (-inf, 1], 0 where p = t. It can be below 0: where the skeletons differ, d_t may be greater than r_p, and
+    precision above 1, as in the published code. Where no pixel of a class is predicted above 1/2 there is no radius:
+    the loss is 1 and has no gradient, so it needs a loss beside it that starts the network.
 
     Source: Shi 2024.
 

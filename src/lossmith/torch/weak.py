@@ -67,9 +67,15 @@ class NormalizedCutLoss(Loss, name="ncut"):
         radius, appearance, smoothness, sigma_xy, sigma_rgb: as in `GatedCRFLoss`.
         ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; a value for each image and class.
 
-    Called as `GatedCRFLoss`. Range [0, 1]; 0 where one class has everything for certain: never use it alone. A class
-    that is nowhere likely is still cut as its probabilities say, relative to the greatest of them. Source: Tang 2018,
-    Eq. 3.
+    Called as `GatedCRFLoss`.
+
+    Shapes:
+        logits (N, C, \*space), binary also (N, \*space), and the image (N, k, \*space); space has any number of axes.
+        target and weight as in `CrossEntropyLoss`; of the target it only matters where it is `ignore_index`. Value: a
+        scalar, for ``reduction="none"`` (N, C), for binary tasks (N, 1).
+
+    Range [0, 1]; 0 where one class has everything for certain: never use it alone. A class that is nowhere likely is
+    still cut as its probabilities say, relative to the greatest of them. Source: Tang 2018, Eq. 3.
 
     >>> import torch
     >>> image = torch.tensor([[[0.0, 0.0, 9.0, 9.0]]])  # two halves that have nothing in common
@@ -175,12 +181,19 @@ class SizeConstraint(Loss, name="size"):
     Args:
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         low, high: bounds in [0, 1]: one number for each class (binary: of the foreground), or one for all classes
-            but the background (class 0 of a multiclass task, which is then free). The defaults are a small object:
-            give your own.
+            but the background (class 0 of a multiclass task, which is then free). None: no such bound, as 0 for `low`
+            and 1 for `high` are. The defaults are a small object: give your own.
         ignore_index, reduction, from_logits, process_group: as in `CrossEntropyLoss`; a value for each image and class.
 
     Called as ``loss(logits)`` or ``loss(logits, target, weight, tags=tags)``. `tags` (N, K), bool, says which classes
-    are in an image (binary: K = 1); those that are not must have size 0. Range [0, 1]. Source: Kervadec 2019, Eq. 3.
+    are in an image (binary: K = 1); those that are not must have size 0.
+
+    Shapes:
+        logits (N, C, \*space), binary also (N, \*space); space has any number of axes. target and weight as in
+        `CrossEntropyLoss`; of the target it only matters where it is `ignore_index`. Value: a scalar, for
+        ``reduction="none"`` (N, C), for binary tasks (N, 1).
+
+    Range [0, 1]; 0 where every size is between its bounds. Source: Kervadec 2019, Eq. 3.
 
     >>> import torch
     >>> loss = SizeConstraint("binary", low=0.1, high=0.3)
@@ -191,6 +204,11 @@ class SizeConstraint(Loss, name="size"):
     """
 
     def __init__(
-        self, task: Task, *, low: float | Numbers = 0.01, high: float | Numbers = 0.1, **options: Unpack[Door]
+        self,
+        task: Task,
+        *,
+        low: float | Numbers | None = 0.01,
+        high: float | Numbers | None = 0.1,
+        **options: Unpack[Door],
     ) -> None:
         super().__init__(task, low=low, high=high, **options)

@@ -36,8 +36,8 @@ def some_neighbours_count(*, appearance: float, smoothness: float, **_: object) 
 
 
 def ordered_bounds(*, low: Any, high: Any, **_: object) -> None:
-    """No lower bound above the upper one; each is one number, or one for each class."""
-    least, most = _numbers(low), _numbers(high)
+    """No lower bound above the upper one; each is one number, or one for each class, or None."""
+    least, most = _numbers(0.0 if low is None else low), _numbers(1.0 if high is None else high)
     if len(least) != len(most) and 1 not in (len(least), len(most)):
         raise ValueError(must("low", f"{len(most)} numbers like high", least))
     many = max(len(least), len(most))

@@ -15,7 +15,7 @@ KERNEL = (
     Parameter("sigma_rgb", Kernel.sigma_rgb, POSITIVE, "what alike means, in the unit of the image"),
 )
 ISOTROPIC = Parameter("isotropic", False, Flag(), "length of the gradient in place of the sum over the axes")
-TAGGED = "one number for each class, or one for all but the background"
+TAGGED = "one number for each class, or one for all but the background; None: there is no such bound"
 
 RECORDS = (
     Record(
