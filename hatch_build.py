@@ -20,7 +20,15 @@ except ImportError:  # run as a program
 
 FOLDER = Path(__file__).parent / "src" / "lossmith" / "torch"
 SOURCE, LIBRARY = FOLDER / "compiled.c", FOLDER / "_compiled.so"
-OPTIONS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi")
+OPTIONS = (
+    "-std=gnu11",
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+    "-Wno-psabi",
+)
 LINKING = ("-shared",) if os.name == "nt" else ("-shared", "-fPIC", "-pthread")
 
 

@@ -15,7 +15,7 @@ from paths import IGNORE, Given, given, in_one, without_compiled_code
 from test_memory_of_losses import Watch
 
 TASKS = ("binary", "multiclass", "multilabel")
-MODES = ("plain", "ignore", "weight", "channel_weight", "ignore weight")
+MODES = ("plain", "ignore", "weight", "channel_weight", "ignore weight", "soft", "soft weight", "soft channel_weight")
 SUMS = (
     *("ce", "dice", "dice + ce", "jaccard + 0.3*tversky", "gdice", "0.5*ce + dice(pool='batch')", "focal_tversky"),
     *("dice(squared=True)", "dice(empty='skip', pool='batch')"),
@@ -66,11 +66,51 @@ def same(batch: Given, spec: str, **options):
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", PRECISION, ids=str)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("task", "mode"), [(task, mode) for task in TASKS for mode in MODES if task != "multiclass" or "soft" not in mode]
+)
 def test_values_and_gradients(task, mode, dtype):
     for seed, spec in enumerate(SUMS + CURVES):
-        same(given(task, mode, space=SPACES[seed % len(SPACES)], dtype=dtype, seed=seed), spec)
+        batch = given(task, mode, space=SPACES[seed % len(SPACES)], dtype=dtype, seed=seed)
+        target = batch.target.float() if "soft" in mode else batch.target
+        if not ("soft" in mode and "sce" in spec):  # which looks at p itself there
+            same(replace(batch, target=target), spec)
+
+
+@needs_compiler
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_masks_of_floats(task):
+    """Of 0 and 1, as many give them: the numbers of the same mask of integers. Also with -1 for ignored pixels."""
+    batch = given(task, space=(33, 65), dtype=torch.float32)
+    floats = replace(batch, target=batch.target.float())
+    for spec in (*SUMS, "focal", f"ce(class_weight={BY_CLASS[task]}) + focal(alpha=0.25)"):
+        same(floats, spec)
+        torch.testing.assert_close(floats.run(spec), batch.run(spec), rtol=1e-5, atol=1e-6)
+    lost = torch.rand(batch.target.shape, generator=torch.Generator().manual_seed(1)) < 0.2
+    some = replace(batch, target=torch.where(lost, -1, batch.target), ignore_index=-1)
+    same(replace(some, target=some.target.float()), "dice + ce + focal")
+    torch.testing.assert_close(
+        replace(some, target=some.target.float()).run("dice + ce"), some.run("dice + ce"), rtol=1e-5, atol=1e-6
+    )
+
+
+@needs_compiler
+def test_a_mean_that_is_not_linear_in_a_soft_target_goes_another_way():
+    batch = given("binary", "soft", dtype=torch.float32)
+    spec = "focal(normalize='positives', class_weight=[1.0, 3.0])"
+    with in_one():
+        expected = batch.run(spec)
+    with patch.object(compiled.Compiled, "look", side_effect=AssertionError):
+        torch.testing.assert_close(batch.run(spec), expected, rtol=1e-6, atol=1e-8)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bad", [-0.1, 1.1, torch.nan])
+def test_soft_targets_that_are_none_are_refused(bad):
+    batch = given("binary", "soft", dtype=torch.float32)
+    batch.target[1, 0, 2, 14] = bad
+    with pytest.raises(ValueError, match=r"^target must be probabilities in \[0, 1\]; got"):
+        batch.run("dice + ce")
 
 
 @needs_compiler

@@ -13,7 +13,7 @@
 #include <pthread.h>
 #endif
 
-#define VERSION 1
+#define VERSION 2
 
 #if defined(__x86_64__) || defined(_M_X64)
 enum { W = 8 };                                     /* pixels of a vector: as AVX2 has them; wider ones gain nothing */
@@ -21,9 +21,10 @@ enum { W = 8 };                                     /* pixels of a vector: as AV
 enum { W = 4 };
 #endif
 enum { CHUNK = 1024, THREADS = 64 };                /* pixels of a chunk at most; threads at most */
-enum { N, T, P, I, PP, CURVES };                    /* rows of the sums and of their slopes; curves are the last */
+enum { N, T, P, I, PP, PT, TT, CURVES };            /* rows of the sums and of their slopes; curves are the last.
+                                                     * PT, TT: of soft targets, else they are I and T */
 enum { BAD_TARGET = 1, BAD_WEIGHT = 2, NO_MEMORY = 4 };
-enum { U8, I8, I16, I32, I64 };                     /* what a target is of */
+enum { U8, I8, I16, I32, I64, F32 };                /* what a target is of; F32: soft, for sigmoid tasks */
 
 /* (log * log p + one) * (1 - p)^gamma of the true class, times a number of that class (table: one for each class, for
  * sigmoid tasks two for each channel, absent and present; NULL: 1). */
@@ -61,6 +62,7 @@ typedef int32_t vi __attribute__((vector_size(4 * W)));
 #endif
 
 INLINE vf splat(float x) { return x - (vf){0}; }
+INLINE vi splat_int(int32_t x) { return x - (vi){0}; }
 INLINE vf load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
 INLINE vi load_int(const int32_t *p) { vi v; memcpy(&v, p, sizeof v); return v; }
 INLINE void store(float *p, vf v) { memcpy(p, &v, sizeof v); }
@@ -159,6 +161,7 @@ INLINE vf slope_of(const Curve *curve, Truth t)
 /* A thread's memory. part, whole: sums of a chunk and of a job, (CURVES + curves, channels, W). */
 typedef struct {
     int32_t label[CHUNK];
+    float soft[CHUNK];                              /* a soft target, in place of labels */
     float count[CHUNK];                             /* how often a pixel counts, where that is not once */
     float *exps, *part;                             /* exps: (channels, W) */
     double *whole;
@@ -178,10 +181,29 @@ typedef struct {
 #define READ_COUNTED(TYPE)                                                                                \
     for (int i = 0; i < n; i++) {                                                                         \
         int64_t value = ((const TYPE *)batch->target.data)[at + i];                                       \
-        int counts = room->count[i] != 0 && !(batch->ignores && value == batch->ignored);                 \
-        wrong |= counts && (uint64_t)value > (uint64_t)last;                                              \
+        int64_t counts = (room->count[i] != 0) & !(ignores & (value == ignored));                         \
+        wrong |= counts & ((uint64_t)value > (uint64_t)last);                                             \
         room->count[i] = counts ? room->count[i] : 0;                                                     \
         room->label[i] = counts ? (int32_t)value : 0;                                                     \
+    }                                                                                                     \
+    break
+
+/* The two for probabilities. */
+#define READ_SOFT                                                                                         \
+    for (int i = 0; i < n; i++) {                                                                         \
+        float value = ((const float *)batch->target.data)[at + i];                                        \
+        outside |= !((value >= 0) & (value <= 1));                                                           \
+        room->soft[i] = value;                                                                            \
+    }                                                                                                     \
+    break
+
+#define READ_SOFT_COUNTED                                                                                 \
+    for (int i = 0; i < n; i++) {                                                                         \
+        float value = ((const float *)batch->target.data)[at + i];                                        \
+        int counts = (room->count[i] != 0) & !(ignores & (value == (float)ignored));                      \
+        outside |= counts & !((value >= 0) & (value <= 1));                                               \
+        room->count[i] = counts ? room->count[i] : 0;                                                     \
+        room->soft[i] = counts ? value : 0;                                                               \
     }                                                                                                     \
     break
 
@@ -190,12 +212,16 @@ INLINE void read_target(const Batch *batch, Room *room, int64_t image, int64_t c
 {
     int64_t at = image * batch->target.image + channel * batch->target.channel + start;
     int64_t last = batch->sigmoid ? 1 : batch->channels - 1, wrong = 0;
+    const int64_t ignored = batch->ignored;
+    const int ignores = batch->ignores;
+    int outside = 0;
     if (!masked) {
         switch (batch->kind) {
         case U8: READ(uint8_t);
         case I8: READ(int8_t);
         case I16: READ(int16_t);
         case I32: READ(int32_t);
+        case F32: READ_SOFT;
         default: READ(int64_t);
         }
     } else {
@@ -204,19 +230,20 @@ INLINE void read_target(const Batch *batch, Room *room, int64_t image, int64_t c
         if (weight) weight += image * batch->weight.image + channel * batch->weight.channel + start;
         for (int i = 0; i < n; i++) {
             room->count[i] = weight ? weight[i] : 1;
-            bad |= !(room->count[i] >= 0 && room->count[i] <= FLT_MAX);
+            bad |= !((room->count[i] >= 0) & (room->count[i] <= FLT_MAX));
         }
-        for (int i = n; i % W; i++) room->count[i] = 0, room->label[i] = 0;
+        for (int i = n; i % W; i++) room->count[i] = room->soft[i] = 0, room->label[i] = 0;
         if (bad) room->flaws |= BAD_WEIGHT;
         switch (batch->kind) {
         case U8: READ_COUNTED(uint8_t);
         case I8: READ_COUNTED(int8_t);
         case I16: READ_COUNTED(int16_t);
         case I32: READ_COUNTED(int32_t);
+        case F32: READ_SOFT_COUNTED;
         default: READ_COUNTED(int64_t);
         }
     }
-    if (wrong) room->flaws |= BAD_TARGET;
+    if (wrong || outside) room->flaws |= BAD_TARGET;
 }
 
 INLINE float widened(uint16_t bfloat16)
@@ -394,42 +421,56 @@ INLINE void softmax_gradient(const Batch *batch, Room *room, int64_t image, int6
     }
 }
 
-/* p, and what is known of the truth, of W pixels of a channel; its logarithm only `with_log`. */
-INLINE vf sigmoid(vf z, vi label, Truth *truth, int with_log)
+/* The sigmoid of W numbers: the probabilities of the likelier and of the other side, |z| and log(1 + e^-|z|). */
+typedef struct {
+    vf near, far, size, log;
+} Odds;
+
+INLINE Odds sigmoid(vf z, int with_log)
 {
-    vf size = choose(z < 0, -z, z), e = exponential(-size), inverse;
-    vi right = (z >= 0) == (label == 1);
-    if (with_log) {
-        vf log;
-        inverse = inverse_of_one_and(e, &log);
-        truth->log = choose(right, splat(0), -size) - log;
-    } else {
-        inverse = 1.0f / (1.0f + e);
-        truth->log = splat(0);
-    }
-    vf far = e * inverse;                           /* the probability of the less likely side */
-    truth->p = choose(right, inverse, far);
-    truth->rest = choose(right, far, inverse);
-    return choose(z >= 0, inverse, far);
+    Odds odds = {.size = choose(z < 0, -z, z), .log = splat(0)};
+    vf e = exponential(-odds.size);
+    odds.near = with_log ? inverse_of_one_and(e, &odds.log) : 1.0f / (1.0f + e);
+    odds.far = e * odds.near;
+    return odds;
+}
+
+/* What is known of a side. likelier: whether it is that one. */
+INLINE Truth side(Odds odds, vi likelier)
+{
+    return (Truth){
+        choose(likelier, splat(0), -odds.size) - odds.log,
+        choose(likelier, odds.near, odds.far),
+        choose(likelier, odds.far, odds.near),
+    };
 }
 
 INLINE void sigmoid_sums(const Batch *batch, Room *room, int64_t image, int64_t channel, int64_t start, int n, int masked)
 {
     int64_t at = image * batch->scores.image + channel * batch->scores.channel + start * batch->scores.pixel;
+    int soft = batch->kind == F32;
     for (int i = 0; i < n; i += W) {
         vi label = load_int(room->label + i), hit = label == 1;
         vf count = masked ? load(room->count + i) : splat(1);
+        vf t = soft ? load(room->soft + i) : keep(hit, splat(1));
         vf z = read_scores(batch, at + i * batch->scores.pixel, masked ? n - i : W);
         if (masked) z = keep(count > 0, z);
-        Truth truth;
-        vf p = sigmoid(z, label, &truth, batch->curves);
-        if (batch->curves) add_curves(room, batch, channel, label, truth, count, 1);
-        add(room, batch, T, channel, keep(hit, count));
+        Odds odds = sigmoid(z, batch->curves);
+        vf p = choose(z >= 0, odds.near, odds.far), counted = p * count;
+        if (soft && batch->curves) {
+            add_curves(room, batch, channel, splat_int(1), side(odds, z >= 0), count * t, 1);
+            add_curves(room, batch, channel, splat_int(0), side(odds, z < 0), count * (1 - t), 1);
+        } else if (batch->curves)
+            add_curves(room, batch, channel, label, side(odds, (z >= 0) == hit), count, 1);
+        add(room, batch, T, channel, t * count);
         if (masked) add(room, batch, N, channel, count);
         if (!batch->region) continue;
-        add(room, batch, P, channel, p * count);
-        add(room, batch, I, channel, keep(hit, p * count));
-        if (batch->squares) add(room, batch, PP, channel, p * p * count);
+        add(room, batch, P, channel, counted);
+        add(room, batch, I, channel, soft ? choose(p < t, counted, t * count) : keep(hit, counted));
+        if (batch->squares) add(room, batch, PP, channel, p * counted);
+        if (!soft) continue;
+        add(room, batch, PT, channel, counted * t);
+        add(room, batch, TT, channel, t * t * count);
     }
 }
 
@@ -439,24 +480,32 @@ INLINE void sigmoid_gradient(const Batch *batch, Room *room, int64_t image, int6
     int64_t K = batch->channels;
     const float *slopes = batch->slopes + image * (CURVES + batch->curves) * K;
     float dP = slopes[P * K + channel], dI = slopes[I * K + channel], dPP = slopes[PP * K + channel];
+    float dPT = slopes[PT * K + channel];
     int64_t at = image * batch->scores.image + channel * batch->scores.channel + start * batch->scores.pixel;
     int64_t out = image * batch->gradient.image + channel * batch->gradient.channel + start * batch->gradient.pixel;
-    int focusing = 0;                               /* whether a slope depends on log p */
+    int focusing = 0, soft = batch->kind == F32;    /* focusing: whether a slope depends on log p */
     for (int k = 0; k < batch->curves; k++) focusing |= batch->curve[k].gamma != 0;
     for (int i = 0; i < n; i += W) {
         vi label = load_int(room->label + i), hit = label == 1;
-        vf count = masked ? load(room->count + i) : splat(1);
+        vf count = masked ? load(room->count + i) : splat(1), dz = splat(0);
+        vf t = soft ? load(room->soft + i) : keep(hit, splat(1));
         int left = masked ? n - i : W;
         vf z = read_scores(batch, at + i * batch->scores.pixel, left);
         if (masked) z = keep(count > 0, z);
-        Truth truth;
-        vf p = sigmoid(z, label, &truth, focusing), dz = splat(0);
+        Odds odds = sigmoid(z, focusing);
         if (batch->region) {
-            vf g = dP + keep(hit, splat(dI));
+            vf p = choose(z >= 0, odds.near, odds.far), g = dP + t * (soft ? dPT : dI);
+            /* I is of min(p, t), whose slope is 1/2 where they are equal, as torch has it. */
+            if (soft) g += dI * (keep(p < t, splat(0.5f)) + keep(p <= t, splat(0.5f)));
             if (batch->squares) g += 2 * p * dPP;
-            dz = truth.p * truth.rest * g * count;
+            dz = odds.near * odds.far * g * count;
         }
-        if (batch->curves) {
+        if (soft && batch->curves) {
+            Truth there = side(odds, z >= 0), absent = side(odds, z < 0);
+            dz += curves_slope(batch, slopes, channel, splat_int(1), there, count * t, 1) * there.rest;
+            dz -= curves_slope(batch, slopes, channel, splat_int(0), absent, count * (1 - t), 1) * absent.rest;
+        } else if (batch->curves) {
+            Truth truth = side(odds, (z >= 0) == hit);
             vf u = curves_slope(batch, slopes, channel, label, truth, count, 1) * truth.rest;
             dz += choose(hit, u, -u);
         }

@@ -1,7 +1,8 @@
 """What most losses are made of, by compiled code: sums over pixels and the gradient of the logits (`compiled.c`).
 
-Hard targets of float32 or bfloat16 logits on the CPU, with weights and ignored pixels. Of a loss it takes P, T, I, PP
-and N (see `Pixels.statistic`), and sums over curves of the true class's probability,
+Float32 or bfloat16 logits on the CPU; hard targets, for sigmoid tasks also those in float32, soft or not; weights and
+ignored pixels. Of a loss it takes the sums P, T, I, PP, PT, TT and N (see `Pixels.statistic`), and those over curves of
+the true class's probability,
 
     sum_i w_i a(t_i) (b log p_t + c) (1 - p_t)^gamma        cross-entropy, focal and their kin
 
@@ -27,14 +28,15 @@ from lossmith.torch.blocks import Place, Scratch
 from lossmith.torch.curves import LIKELIHOOD, Curve, Term, curve_of
 from lossmith.torch.softmax import open_block
 
-VERSION = 1  # of the library's interface, see compiled.c
+VERSION = 2  # of the library's interface, see compiled.c
 LIBRARY = Path(__file__).with_name("_compiled.so")
-ROWS = {"N": 0, "T": 1, "TT": 1, "P": 2, "I": 3, "PT": 3, "PP": 4}  # of the sums; hard targets: t^2 = t
-CURVES = 5  # the first row of a curve
+ROWS = {"N": 0, "T": 1, "P": 2, "I": 3, "PP": 4, "PT": 5, "TT": 6}  # of the sums
+HARD_ROWS = ROWS | {"PT": ROWS["I"], "TT": ROWS["T"]}
+CURVES = 7  # the first row of a curve
 REGION = {"P", "I", "PT", "PP", "T", "TT"}
 SHARED = -1  # in a key, the statistics that losses share; else the number of the loss
 NO_MEMORY = 4
-KINDS = {torch.bool: 0, torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4}
+KINDS = {torch.bool: 0, torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4, torch.float32: 5}
 WEIGHTS = (torch.float32, torch.float16, torch.bfloat16)
 CHUNK = 1024  # pixels that the compiled code takes at a time
 JOB = 2**17  # elements that a thread takes at a time
@@ -84,7 +86,7 @@ def library() -> ctypes.CDLL | None:
 def takes(batch: Batch) -> bool:
     """Whether the batch is one of those that are looked at here."""
     scores, target, weight = batch.scores, batch.target, batch.weight
-    if not (batch.hard and batch.from_logits) or batch.inputs or (batch.task == "multiclass") != batch.indices:
+    if not batch.from_logits or batch.inputs or (batch.task == "multiclass") != batch.indices:
         return False
     if scores.device.type != "cpu" or scores.dtype not in (torch.float32, torch.bfloat16) or not scores.numel():
         return False
@@ -142,6 +144,7 @@ class Compiled:
         self.batch = batch
         self.asked = asked
         self.weighted = batch.weight is not None or batch.ignore_index is not None
+        self.rows = HARD_ROWS if batch.hard else ROWS
         self.terms = [Term(LIKELIHOOD)] if "L" in asked.sums else []
         self.job = -(-max(1, JOB // batch.scores.shape[1]) // CHUNK) * CHUNK  # pixels
         self.own: dict[int, slice] = {}  # of the terms, those of a loss
@@ -161,7 +164,7 @@ class Compiled:
         rows = (sums.squeeze(1) if jobs == 1 else sums.sum(1)).unbind(1)
         present, one = rows[ROWS["T"]], slice(1 if self.batch.indices else channels)  # numbers of a curve
         counts = present.sum(1, keepdim=True) if self.batch.indices and self.weighted else rows[ROWS["N"]]
-        found = {(SHARED, name): rows[ROWS[name]] for name in asked.sums if name not in ("N", "L")}
+        found = {(SHARED, name): rows[self.rows[name]] for name in asked.sums if name not in ("N", "L")}
         if "N" in asked.sums:
             found[SHARED, "N"] = counts
         if "L" in asked.sums:
@@ -181,7 +184,7 @@ class Compiled:
         slopes = torch.zeros(out.shape[0], CURVES + len(terms), out.shape[1])
         for (number, name), g in asked.items():
             if number == SHARED:
-                slopes[:, CURVES if name == "L" else ROWS[name]] += g
+                slopes[:, CURVES if name == "L" else self.rows[name]] += g
             else:
                 slopes[:, CURVES:][:, self.own[number]] += g.unsqueeze(1)
         self._run("lossmith_gradient", terms, slopes=slopes.data_ptr(), gradient=_Array.of(out),

@@ -43,33 +43,40 @@ class Curve:
 
 
 class _Truths(Pixels):
-    """One pixel of every class (sigmoid: absent and present in every channel), to read a loss's numbers from.
+    """One pixel of every class, to read a loss's numbers from; for sigmoid tasks of targets 0, 1/2 and 1.
 
     Losses are linear in what `expect` gives of a curve: here that is 1 for the curve numbered `one`, 0 for others.
     """
 
-    def __init__(self, task: str, channels: int) -> None:
+    def __init__(self, task: str, channels: int, soft: bool) -> None:
         indices = task == "multiclass"
-        truths = channels if indices else 2
+        truths = channels if indices else 3
         super().__init__(
             xp,
             task,
             (truths,),
             logits=torch.zeros(1, channels, truths),
             labels=torch.arange(truths).unsqueeze(0) if indices else None,
-            target=None if indices else torch.tensor([0.0, 1.0]).expand(1, channels, 2),
+            target=None if indices else torch.tensor([0.0, 0.5, 1.0]).expand(1, channels, truths),
+            soft=soft,
         )
         self.one: int | None = None
         self.seen: list[tuple[Powers, ...] | None] = []
 
-    def _of_truth(self, value: Callable[[Probability], Tensor] | None) -> Tensor:
+    def expect(
+        self,
+        value: Callable[[Probability], Tensor] | None,
+        hit_weight: Tensor | None = None,
+        miss_weight: Tensor | None = None,
+    ) -> Tensor:
+        """See `Pixels`."""
         powers = (LIKELIHOOD,) if value is None else getattr(value, "powers", None)
-        if powers is None and not hasattr(value, "slope"):
-            other: Tensor = super()._of_truth(value)  # no curve: what the mean divides by
-            return other
+        curve = powers is not None or hasattr(value, "slope")  # else it is what the mean divides by
+        counts: Tensor = super().expect(_one if curve else value, hit_weight, miss_weight)
+        if not curve:
+            return counts
         self.seen.append(powers)
-        like: Tensor = self.like if self.labels is None else self.like[:, :1]
-        return like + float(self.one == len(self.seen) - 1)
+        return counts * float(self.one == len(self.seen) - 1)
 
     def read(self, record: Record, prepared: Mapping[str, Any], one: int | None) -> tuple[Tensor, Tensor | None] | None:
         """The loss by class and its share; None where it is not as `Curve` says."""
@@ -78,20 +85,25 @@ class _Truths(Pixels):
         loss, share, times = record.definition(self, **prepared)
         return None if times is not None else (loss, share)
 
-    def by_class(self, term: Tensor) -> Tensor:
-        """A term of the pixels, (1, K), or for sigmoid tasks (K, 2)."""
-        values: Tensor = term.expand(1, 1 if self.labels is not None else self.channels, self.pixels)[0]
-        return values
+    def by_class(self, term: Tensor) -> Tensor | None:
+        """A term of the pixels, (1, K), or for sigmoid tasks (K, 2), absent and present; None: not linear in t."""
+        if self.labels is not None:
+            values: Tensor = term.expand(1, 1, self.pixels)[0]
+            return values.contiguous()
+        absent, half, present = term.expand(1, self.channels, 3)[0].unbind(1)
+        if self.soft and not torch.allclose(half, 0.5 * (absent + present)):
+            return None
+        return torch.stack([absent, present], dim=1)
 
 
 def curve_of(record: Record, prepared: Mapping[str, Any], batch: Batch) -> Curve | None:
     """A pixel loss, given what it knows of the whole batch, in powers; None where it cannot be."""
     task, channels = batch.task, int(batch.scores.shape[1])
     if not all(value is None or isinstance(value, int | float | str) for value in prepared.values()):
-        return _read_curve(record, prepared, task, channels)
-    key = (record.name, task, channels, *prepared.items())
+        return _read_curve(record, prepared, _Truths(task, channels, not batch.hard))
+    key = (record.name, task, channels, batch.hard, *prepared.items())
     if key not in _known:
-        _known[key] = _read_curve(record, prepared, task, channels)
+        _known[key] = _read_curve(record, prepared, _Truths(task, channels, not batch.hard))
     return _known[key]
 
 
@@ -99,8 +111,7 @@ _known: dict[Any, Curve | None] = {}
 
 
 @torch.no_grad()
-def _read_curve(record: Record, prepared: Mapping[str, Any], task: str, channels: int) -> Curve | None:
-    truths = _Truths(task, channels)
+def _read_curve(record: Record, prepared: Mapping[str, Any], truths: _Truths) -> Curve | None:
     nothing = truths.read(record, prepared, None)
     powers = list(truths.seen)
     if nothing is None or None in powers or nothing[0].any():
@@ -108,8 +119,16 @@ def _read_curve(record: Record, prepared: Mapping[str, Any], task: str, channels
     terms: list[Term] = []
     for number, some in enumerate(powers):
         loss = truths.read(record, prepared, number)
-        assert loss is not None
-        assert some is not None
-        table = truths.by_class(loss[0]).contiguous()
+        table = None if loss is None else truths.by_class(loss[0])
+        if table is None or some is None:
+            return None
         terms += [Term(power, table) for power in some]
-    return Curve(tuple(terms), None if nothing[1] is None else truths.by_class(nothing[1]).double())
+    share = None if nothing[1] is None else truths.by_class(nothing[1])
+    if share is None and nothing[1] is not None:
+        return None
+    return Curve(tuple(terms), None if share is None else share.double())
+
+
+def _one(p: Probability) -> Tensor:
+    ones: Tensor = p.xp.ones_like(p.log)
+    return ones
