@@ -20,7 +20,7 @@ enum { W = 8 };                                     /* pixels of a vector: as AV
 #else
 enum { W = 4 };
 #endif
-enum { CHUNK = 1024, THREADS = 64 };                /* pixels of a chunk at most; threads at most */
+enum { CHUNK = 256, THREADS = 64 };                /* pixels of a chunk at most, few, as its sums are float; threads at most */
 enum { N, T, P, I, PP, PT, TT, CURVES };            /* rows of the sums and of their slopes; curves are the last.
                                                      * PT, TT: of soft targets, else they are I and T */
 enum { BAD_TARGET = 1, BAD_WEIGHT = 2, NO_MEMORY = 4 };
