@@ -24,7 +24,7 @@ from lossmith.core.catalogue import Record
 from lossmith.core.door import Batch
 from lossmith.core.evaluate import Part
 from lossmith.core.region import names_of
-from lossmith.torch.blocks import Place, Scratch
+from lossmith.torch.blocks import Scratch
 from lossmith.torch.curves import LIKELIHOOD, Curve, Term, curve_of
 from lossmith.torch.softmax import open_block
 
@@ -138,7 +138,7 @@ class Asked:
 
 
 class Compiled:
-    """A batch as one block, see `engine._Reader`."""
+    """A batch as one block."""
 
     def __init__(self, batch: Batch, asked: Asked) -> None:
         self.batch = batch
@@ -152,7 +152,7 @@ class Compiled:
             self.own[number] = slice(len(self.terms), len(self.terms) + len(curve.terms))
             self.terms += curve.terms
 
-    def look(self, _: Place) -> dict[Key, Tensor]:
+    def look(self) -> dict[Key, Tensor]:
         """What the losses take from the batch."""
         asked, (images, channels, pixels) = self.asked, self.batch.scores.shape
         jobs = -(-pixels // self.job)
@@ -177,7 +177,7 @@ class Compiled:
                 found[number, "weight"] = share
         return found
 
-    def pull_back(self, _: Place, asked: Mapping[Key, Tensor], out: Tensor) -> None:
+    def pull_back(self, asked: Mapping[Key, Tensor], out: Tensor) -> None:
         """Write the gradient of the scores."""
         names = {name for number, name in asked if number == SHARED}
         terms = self.terms if len(names) < len(asked) or "L" in names else []

@@ -52,7 +52,8 @@ def values(
     with torch.no_grad():
         parts = [prepare(record, whole, **parameters) for record, parameters in losses]
     walk = Walk(whole, parts)
-    outputs = _Blocks.apply(walk, batch.scores, batch.target, batch.weight)  # type: ignore[no-untyped-call]
+    function = _Blocks if walk.compiled is None else _Compiled
+    outputs = function.apply(walk, batch.scores, batch.target, batch.weight)  # type: ignore[no-untyped-call]
     sums = dict(zip(walk.keys, outputs, strict=True))
     shared = {} if whole.weighted else {"N": whole.statistic("N")}
     shared |= {name: value for (place, name), value in sums.items() if place == SHARED}
@@ -101,8 +102,6 @@ class Walk:
         self.statistics = tuple(name for name in names if name != "N" or whole.weighted)
         self.keys: list[Key] = []
         self.compiled = compiled.Asked.by(parts, self.statistics, whole.batch)
-        if self.compiled is not None:
-            whole.rows = [[(slice(0, whole.images), slice(0, whole.pixels))]]
 
     def look(self, px: Pixels, names: Sequence[str], parts: Sequence[int]) -> dict[Key, Tensor]:
         """What the losses take from one block."""
@@ -135,13 +134,13 @@ class _Blocks(torch.autograd.Function):
     def forward(ctx: Any, walk: Walk, scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
         batch = walk.whole.batch.holding(scores, target, weight)
         keep = ctx.needs_input_grad[1] and scores.shape[1] >= KEPT_FROM
-        reader = _reader(walk, batch, {} if keep else None)
+        reader = _Reader(walk, batch, {} if keep else None)
         found = [[reader.look(place) for place in row] for row in walk.whole.rows]
         walk.keys = list(found[0][0])
         outputs = tuple(_joined([[block[key] for block in row] for row in found]) for key in walk.keys)
         ctx.walk, ctx.batch = walk, batch.holding(None, None, None)
         walk.whole.forget()  # from here on only `saved_tensors` holds the batch
-        ctx.norms = reader.norms if isinstance(reader, _Reader) else None
+        ctx.norms = reader.norms
         ctx.save_for_backward(scores, target, weight)
         ctx.mark_non_differentiable(
             *(value for (_, name), value in zip(walk.keys, outputs, strict=True) if name in CONSTANT)
@@ -157,12 +156,40 @@ class _Blocks(torch.autograd.Function):
         asked = {key: g for key, g in zip(ctx.walk.keys, gradients, strict=True) if g is not None}
         if torch.is_grad_enabled():
             return None, _twice(ctx.walk, batch, asked), None, None
-        gradient, reader = torch.empty_like(scores), _reader(ctx.walk, batch, ctx.norms)
+        gradient, reader = torch.empty_like(scores), _Reader(ctx.walk, batch, ctx.norms)
         asked = {key: g.to(ctx.walk.whole.like.dtype) for key, g in asked.items()}
         for row in ctx.walk.whole.rows:
             for number, place in enumerate(row):
                 own = {key: _of_block(key, g, place, number) for key, g in asked.items()}
                 reader.pull_back(place, own, gradient[place[0], :, place[1]])
+        return None, gradient, None, None
+
+
+class _Compiled(torch.autograd.Function):
+    """As `_Blocks`; the whole batch is one block."""
+
+    @staticmethod
+    def forward(ctx: Any, walk: Walk, scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
+        batch, asked = walk.whole.batch, walk.compiled
+        assert asked is not None
+        found = compiled.Compiled(batch, asked).look()
+        walk.keys = list(found)
+        ctx.walk, ctx.batch = walk, batch.holding(None, None, None)
+        walk.whole.forget()  # from here on only `saved_tensors` holds the batch
+        ctx.save_for_backward(scores, target, weight)
+        ctx.mark_non_differentiable(*(value for (_, name), value in found.items() if name in CONSTANT))
+        ctx.set_materialize_grads(False)
+        return tuple(found.values())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor | None, None, None]:
+        scores, target, weight = ctx.saved_tensors
+        batch = ctx.batch.holding(scores, target, weight)
+        asked = {key: g for key, g in zip(ctx.walk.keys, gradients, strict=True) if g is not None}
+        if torch.is_grad_enabled():
+            return None, _twice(ctx.walk, batch, asked), None, None
+        gradient = torch.empty_like(scores)
+        compiled.Compiled(batch, ctx.walk.compiled).pull_back(asked, gradient)
         return None, gradient, None, None
 
 
@@ -189,10 +216,6 @@ class _Reader:
         norm = None if self.norms is None else self.norms.get((place[0].start, place[1].start))
         block = open_block(self.batch, place, self.scratch, checked=True, norm=norm)
         _differentiate(self.walk, block, asked, out)
-
-
-def _reader(walk: Walk, batch: Batch, norms: dict[tuple[int, int], Norm] | None) -> _Reader | compiled.Compiled:
-    return _Reader(walk, batch, norms) if walk.compiled is None else compiled.Compiled(batch, walk.compiled)
 
 
 def _differentiate(walk: Walk, block: Block, asked: Mapping[Key, Tensor], out: Tensor) -> None:
