@@ -270,7 +270,7 @@ def test_bad_input_is_refused(priors, masks):
         priors["pca"](torch.zeros(1, 3, 18, 18), masks[:1].float())
     with pytest.raises(TypeError, match=r"^target must be a tensor; got 'ndarray'$"):
         priors["pca"](torch.zeros(1, 3, 18, 18), masks[:1].numpy())
-    with pytest.raises(ValueError, match=r"^ignore_index must be None for a target of the logits' shape; got 255; "):
+    with pytest.raises(ValueError, match=r"^ignore_index must be None for a target of the shape of logits; got 255; "):
         fit_of("pca", masks, "multiclass", ignore_index=IGNORE)(certain(masks), certain(masks).long().sign())
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from lossmith.core.catalogue import BOXES, CATALOGUE, FRAMEWORKS, PRIORS, Prior, Record, find, frameworks_of
+from lossmith.core.catalogue import BOXES, CATALOGUE, FRAMEWORKS, PRIORS, Prior, Record, find, frameworks_of, limits_of
 
 RECORDS: Mapping[str, Record | Prior] = {**CATALOGUE, **PRIORS, **BOXES}
 
@@ -21,6 +21,7 @@ def as_dict(record: Record | Prior) -> dict[str, object]:
         ],
         "tasks": list(record.tasks),
         "frameworks": list(frameworks_of(record)),
+        "limits": list(limits_of(record)),
         "range": str(record.range).removeprefix("in "),
         "paper": record.paper,
         "when": record.when,
@@ -39,8 +40,14 @@ def table() -> str:
         records = [record for record in RECORDS.values() if record.family == family]
         some = frameworks_of(records[0])
         title = f"{family} losses" + ("" if some == FRAMEWORKS else f", for {' and '.join(some)} alone")
-        lines += ["", title, *_columns((record.name, record.cls, record.summary) for record in records)]
+        lines += ["", title, *_columns((record.name, record.cls, _line(record)) for record in records)]
     return "\n".join(lines[1:])
+
+
+def _line(record: Record | Prior) -> str:
+    """What a loss is, and where it is not all that it is elsewhere."""
+    limits = "; ".join(limits_of(record))
+    return f"{record.summary} ({limits})" if limits else record.summary
 
 
 def page(name: str) -> str:
@@ -50,6 +57,7 @@ def page(name: str) -> str:
         ("formula", record.formula),
         ("class", f"lossmith.torch.{record.cls}"),
         ("frameworks", ", ".join(frameworks_of(record))),
+        *(("limit", limit) for limit in limits_of(record)),
         *([("tasks", ", ".join(record.tasks))] if record.tasks else []),
         ("range", str(record.range).removeprefix("in ")),
         ("use it", record.when),

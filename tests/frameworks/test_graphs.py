@@ -91,9 +91,9 @@ def test_bad_values_raise_in_a_graph_as_they_do_without(traces):
     bad, negative = LABELS.copy(), WEIGHT.copy()
     bad[1, 2, 3], negative[0, 0, 0] = 3, -1.0
     for _ in range(3):
-        with pytest.raises(ValueError, match=r"^target must be class indices from 0 to 2; got 3$"):
+        with pytest.raises(ValueError, match=r"^y_true must be class indices from 0 to 2; got 3$"):
             loss(bad, LOGITS)
-        with pytest.raises(ValueError, match=r"^weight must be finite and >= 0 everywhere; got other values$"):
+        with pytest.raises(ValueError, match=r"^sample_weight must be finite and >= 0 everywhere; got other values$"):
             loss(LABELS, LOGITS, negative)
         assert np.isfinite(loss(LABELS, LOGITS))
         assert np.isfinite(loss(LABELS, LOGITS, WEIGHT))
@@ -118,7 +118,7 @@ def test_boxes(traces):
         value = lossmith.numpy.giou(boxes + shift, boxes)
         assert float(loss(boxes, boxes + shift)) == pytest.approx(value, rel=1e-6, abs=1e-7)
     assert len(traces) == 1
-    with pytest.raises(ValueError, match=r"^target must hold boxes with x1 <= x2 on every axis; got inverted boxes$"):
+    with pytest.raises(ValueError, match=r"^y_true must hold boxes with x1 <= x2 on every axis; got inverted boxes$"):
         loss(boxes[:, [2, 3, 0, 1]], boxes)
 
 
@@ -201,5 +201,5 @@ def test_distances_are_computed_in_graphs_too():
 def test_a_wrong_shape_raises_every_time():
     loss = DiceLoss("multiclass")
     for _ in range(3):
-        with pytest.raises(ValueError, match=r"^target must be of shape \(2, 5, 4\) or \(2, 3, 5, 4\) for multiclass"):
+        with pytest.raises(ValueError, match=r"^y_true must be of shape \(2, 5, 4\) or \(2, 5, 4, 3\) for multiclass"):
             loss(LABELS[:1], LOGITS)

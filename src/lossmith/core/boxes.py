@@ -14,6 +14,7 @@ from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.records.record import Record
 from lossmith.core.reduce import times_of
 from lossmith.core.stable import divide
+from lossmith.core.words import TORCH, Words
 from lossmith.errors import must
 
 P = ParamSpec("P")
@@ -181,21 +182,23 @@ def box_loss(
     weight: Array | None = None,
     *,
     reduction: str = "mean",
+    words: Words = TORCH,
     **parameters: object,
 ) -> Array:
     """Check a batch, and reduce a loss's values: the path that every framework's face takes.
 
     Shapes: pred and target (*boxes, 4), with 3 among the `axes` also (*boxes, 6); weight (*boxes), how often a box
-    counts. Where values may be read, bad ones raise; elsewhere (traces, accelerators) they make the loss NaN.
+    counts. Where values may be read, bad ones raise; elsewhere (traces, accelerators) they make the loss NaN. words:
+    what errors call these arguments.
     """
-    _check(xp, pred, target, weight, record.axes)
+    _check(xp, pred, target, weight, record.axes, words)
     pred = xp.wide(pred)
     (low, high), (target_low, target_high) = xp.corners(pred), xp.corners(xp.astype(target, pred))
     flaws: list[Array | None] = []
     if weight is not None:
         weight = xp.astype(weight, pred)
         wrong = xp.any(~(weight >= 0) | (weight == math.inf))
-        flaws.append(found(xp, wrong, "weight must be finite and >= 0 everywhere; got other values"))
+        flaws.append(found(xp, wrong, f"{words.weight} must be finite and >= 0 everywhere; got other values"))
         ignored = weight == 0
         zero, one = xp.zeros_like(low), xp.ones_like(low)
         low, target_low = xp.where(ignored, zero, low), xp.where(ignored, zero, target_low)
@@ -204,7 +207,8 @@ def box_loss(
     if not record.coded and not _usual(pair):
         pair = pair._replace(careful=True, extreme=not _usual(pair, with_none=True))
         inverted = xp.any(pair.target_size < 0)
-        flaws.append(found(xp, inverted, "target must hold boxes with x1 <= x2 on every axis; got inverted boxes"))
+        message = f"{words.target} must hold boxes with x1 <= x2 on every axis; got inverted boxes"
+        flaws.append(found(xp, inverted, message))
     return flagged(xp, any_of(xp, flaws), _reduce(xp, record.definition(pair, **parameters), weight, reduction))
 
 
@@ -223,19 +227,20 @@ def _usual(pair: Pair, *, with_none: bool = False) -> bool:
     return all(xp.outside(xp.stop_gradient(x), -most, most) is False for x in (pair.low, pair.target_low))
 
 
-def _check(xp: Namespace, pred: Array, target: Array, weight: Array | None, axes: Sequence[int]) -> None:
+def _check(xp: Namespace, pred: Array, target: Array, weight: Array | None, axes: Sequence[int], words: Words) -> None:
     shape = tuple(pred.shape)
     if not shape or shape[-1] not in [2 * n for n in axes]:
-        raise ValueError(must("pred", "of shape " + " or ".join(f"(..., {2 * n})" for n in axes), shape))
-    for name, array, expected in (("target", target, shape), ("weight", weight, shape[:-1])):
+        raise ValueError(must(words.pred, "of shape " + " or ".join(f"(..., {2 * n})" for n in axes), shape))
+    for name, array, expected in ((words.target, target, shape), (words.weight, weight, shape[:-1])):
         if array is not None and tuple(array.shape) != expected:
-            raise ValueError(f"{name} must be of shape {expected} for pred of shape {shape}; got {tuple(array.shape)}")
+            got = tuple(array.shape)
+            raise ValueError(f"{name} must be of shape {expected} for {words.pred} of shape {shape}; got {got}")
     if xp.kind(pred) != "real":
-        raise TypeError(must("pred", "floating point", str(pred.dtype)))
+        raise TypeError(must(words.pred, "floating point", str(pred.dtype)))
     if xp.kind(target) not in ("real", "integer"):
-        raise TypeError(must("target", "of an integer or floating dtype", str(target.dtype)))
+        raise TypeError(must(words.target, "of an integer or floating dtype", str(target.dtype)))
     if weight is not None and xp.kind(weight) == "other":
-        raise TypeError(must("weight", "of an integer, bool or floating dtype", str(weight.dtype)))
+        raise TypeError(must(words.weight, "of an integer, bool or floating dtype", str(weight.dtype)))
 
 
 def _reduce(xp: Namespace, loss: Array, weight: Array | None, reduction: str) -> Array:

@@ -10,6 +10,7 @@ from lossmith.core.flaws import any_of, found
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.pixels import Pixels, check_task
+from lossmith.core.words import TORCH, Words
 from lossmith.errors import must
 
 SOFT_SUM_TOLERANCE = 1e-2  # half-precision soft targets sum to 1 no better than this
@@ -29,7 +30,7 @@ class Batch:
 
     scores: (N, K, P), logits or probabilities. target: (N, P) where it holds class indices of a multiclass task
     (`indices`), else (N, K, P). weight: (N, 1, P) or (N, K, P), or None. hard: the target is of integers or bool.
-    inputs: see `inputs.py`, each (N, k, P) or (N, K).
+    inputs: see `inputs.py`, each (N, k, P) or (N, K). words: what errors call all this.
     """
 
     xp: Namespace
@@ -43,6 +44,7 @@ class Batch:
     indices: bool
     hard: bool
     inputs: Mapping[str, Array] = field(default_factory=dict)
+    words: Words = TORCH
 
     @property
     def one_hot(self) -> bool:
@@ -107,7 +109,7 @@ class Batch:
             inside = (values >= 0) & (values < channels)
             values = xp.where(inside, values, xp.zeros_like(values))
         labels = values if self.indices else xp.argmax(values, axis=1) if self.one_hot else None
-        return Pixels(
+        opened = Pixels(
             xp,
             self.task,
             self.space,
@@ -120,6 +122,8 @@ class Batch:
             flaw=flaw,
             inputs=self.inputs,
         )
+        opened.words = self.words
+        return opened
 
     def label_flaw(self, values: Array) -> Array | None:
         """Raise where `values` of the target are none; an unread flag where that cannot be seen."""
@@ -130,7 +134,7 @@ class Batch:
             low, high = xp.extremes(values)
             expected = f"class indices from 0 to {top}" if self.hard else "probabilities in [0, 1]"
             also = "" if self.ignore_index is None else f" or ignore_index {self.ignore_index}"
-            raise ValueError(must("target", expected + also, low if low < 0 else high))
+            raise ValueError(must(self.words.target, expected + also, low if low < 0 else high))
         return None if flaw is False else flaw
 
     def flaws(self, scores: Array, values: Array, valid: Array | None) -> list[Array | None]:
@@ -138,12 +142,12 @@ class Batch:
         xp = self.xp
         flaws = [self.label_flaw(values)]
         if self.weight is not None:
-            message = "weight must be finite and >= 0 everywhere; got other values"
+            message = f"{self.words.weight} must be finite and >= 0 everywhere; got other values"
             flaws.append(found(xp, xp.outside(self.weight, 0, sys.float_info.max), message))
         if self.task == "multiclass" and not self.indices:
-            flaws.append(_sum_flaw(xp, xp.astype(values, scores), valid, "target"))
+            flaws.append(_sum_flaw(xp, xp.astype(values, scores), valid, self.words.target))
         if not self.from_logits:
-            flaws.append(_probability_flaw(xp, scores, self.task))
+            flaws.append(_probability_flaw(xp, scores, self.task, self.words.logits))
         return flaws
 
 
@@ -157,29 +161,30 @@ def receive(
     ignore_index: int | None = None,
     from_logits: bool = True,
     inputs: Mapping[str, Array] | None = None,
+    words: Words = TORCH,
 ) -> Batch:
     """Check shapes and dtypes.
 
     Shapes: logits (N, C, *space), binary also (N, 1, *space) or (N, *space); target (N, *space) class indices, or soft
     / one-hot of the logits' shape; weight (N, *space), and for multilabel also the logits' shape. Which of them came
-    is told by shape and dtype, never by values.
+    is told by shape and dtype, never by values. words: what errors call these arguments.
     """
-    space, channels = _layout(logits, task)
+    space, channels = _layout(logits, task, words)
     images = logits.shape[0]
     if xp.kind(logits) != "real":
-        raise TypeError(must("logits", "floating point", str(logits.dtype)))
-    _check_shapes(logits, target, weight, task, space)
+        raise TypeError(must(words.logits, "floating point", str(logits.dtype)))
+    _check_shapes(logits, target, weight, task, space, words)
     pixels = prod(space)
     kind = xp.kind(target)
     indices = task == "multiclass" and not _same(target.shape, logits.shape)
     if indices and kind not in ("bool", "integer"):
-        raise TypeError(must("target", "class indices of an integer dtype", str(target.dtype)))
+        raise TypeError(must(words.target, "class indices of an integer dtype", str(target.dtype)))
     if kind == "other":
-        raise TypeError(must("target", "of an integer, bool or floating dtype", str(target.dtype)))
+        raise TypeError(must(words.target, "of an integer, bool or floating dtype", str(target.dtype)))
     if ignore_index is not None and task == "multiclass" and not indices:
         raise ValueError(
-            f"ignore_index must be None for a target of the logits' shape; got {ignore_index}; "
-            "give such pixels weight 0"
+            f"ignore_index must be None for a {words.target} of the shape of {words.logits}; got {ignore_index}; "
+            f"give such pixels {words.weight} 0"
         )
     if weight is not None:
         per_channel = _same(weight.shape, logits.shape)
@@ -196,41 +201,48 @@ def receive(
         indices=indices,
         hard=kind != "real",
         inputs={
-            name: INPUTS[name].receive(xp, name, values, tuple(logits.shape), space, channels)
+            name: INPUTS[name].receive(xp, name, values, tuple(logits.shape), space, channels, words)
             for name, values in (inputs or {}).items()
         },
+        words=words,
     )
 
 
-def _layout(logits: Array, task: str) -> tuple[tuple[int, ...], int]:
+def _layout(logits: Array, task: str, words: Words) -> tuple[tuple[int, ...], int]:
     """The spatial shape and the number of channels of the logits."""
     shape = tuple(logits.shape)
+    given = words.given("logits", shape)
     check_task(task)
     if task == "binary":
         if len(shape) < 1:
-            raise ValueError(must("logits", "of shape (N, 1, *space) or (N, *space)", shape))
+            raise ValueError(must(words.logits, f"of shape {words.layout(1)} or (N, *space)", given))
         return (shape[2:] if len(shape) > 1 and shape[1] == 1 else shape[1:]), 1
     if len(shape) < 2:
-        raise ValueError(must("logits", "of shape (N, C, *space)", shape))
+        raise ValueError(must(words.logits, f"of shape {words.layout('C')}", given))
     if task == "multiclass" and shape[1] < 2:
         raise ValueError(
-            f"logits of a multiclass task must have at least 2 channels; got shape {shape}; "
+            f"{words.logits} of a multiclass task must have at least 2 channels; got shape {given}; "
             "one channel is task='binary'"
         )
     return shape[2:], shape[1]
 
 
-def _check_shapes(logits: Array, target: Array, weight: Array | None, task: str, space: tuple[int, ...]) -> None:
+def _check_shapes(
+    logits: Array, target: Array, weight: Array | None, task: str, space: tuple[int, ...], words: Words
+) -> None:
     full, flat = tuple(logits.shape), (logits.shape[0], *space)
     legal = (full,) if task == "multilabel" else (flat,) if _same(flat, full) else (flat, full)
     weights = (flat,) if task == "multiclass" or _same(flat, full) else (flat, full)
     for name, array, shapes in (("target", target, legal), ("weight", weight, weights)):
         if array is not None and not any(_same(array.shape, shape) for shape in shapes):
-            expected = " or ".join(str(shape) for shape in shapes)
-            got = tuple(array.shape)
-            flat_target = task == "binary" and _same(flat, full) and _same(got, (full[0], *full[2:]))
-            hint = "; binary logits have one channel, (N, 1, *space), or none" if flat_target else ""
-            raise ValueError(f"{name} must be of shape {expected} for {task} logits of shape {full}; got {got}{hint}")
+            also = [flat[:1]] if name == "weight" and words.per_image and space else []
+            expected = " or ".join(str(words.seen(shape, len(space))) for shape in (*also, *shapes))
+            flat_target = task == "binary" and _same(flat, full) and _same(array.shape, (full[0], *full[2:]))
+            hint = f"; binary {words.logits} have one channel, {words.layout(1)}, or none" if flat_target else ""
+            raise ValueError(
+                f"{getattr(words, name)} must be of shape {expected} for {task} {words.logits} of shape "
+                f"{words.given('logits', full)}; got {words.given(name, array.shape)}{hint}"
+            )
 
 
 def _same(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -238,10 +250,10 @@ def _same(one: Sequence[int], other: Sequence[int]) -> bool:
     return len(one) == len(other) and tuple(one) == tuple(other)
 
 
-def _probability_flaw(xp: Namespace, p: Array, task: str) -> Array | None:
-    message = "logits must hold probabilities in [0, 1] when from_logits=False; got values outside"
+def _probability_flaw(xp: Namespace, p: Array, task: str, name: str) -> Array | None:
+    message = f"{name} must hold probabilities in [0, 1] when from_logits=False; got values outside"
     flaw = found(xp, xp.any((p < 0) | (p > 1)), message)
-    return any_of(xp, [flaw, _sum_flaw(xp, p, None, "logits")]) if task == "multiclass" else flaw
+    return any_of(xp, [flaw, _sum_flaw(xp, p, None, name)]) if task == "multiclass" else flaw
 
 
 def _sum_flaw(xp: Namespace, p: Array, valid: Array | None, name: str) -> Array | None:

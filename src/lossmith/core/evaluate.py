@@ -74,7 +74,8 @@ class Part:
 def prepare(record: Record, whole: Pixels, *, reduction: str = "mean", **parameters: Any) -> Part:
     """The loss, ready to look at blocks of the batch."""
     if record.hard_targets and whole.soft:
-        raise ValueError(must("target", f"class indices or one-hot integers for {record.name}", "a floating dtype"))
+        expected = f"class indices or one-hot integers for {record.name}"
+        raise ValueError(must(whole.words.target, expected, "a floating dtype"))
     if not record.of_sums:
         names = () if record.statistics is None else record.statistics(whole, reduction, **parameters)
         prepared = parameters if record.prepare is None else record.prepare(whole, **parameters)

@@ -5,20 +5,22 @@ own, which do the same and walk through large batches block by block.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 from lossmith.core.boxes import box_loss
-from lossmith.core.catalogue import find
+from lossmith.core.catalogue import find_anywhere
 from lossmith.core.door import receive
 from lossmith.core.evaluate import evaluate
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.namespaces.size import settle
 from lossmith.core.parameters import Counts, Group, Inner, Parameter, PerClass
 from lossmith.core.pixels import TASKS, Pixels
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom, parse_spec
+from lossmith.core.words import TORCH, Words
 from lossmith.errors import must, suggest
 
 OPENING = ("ignore_index", "from_logits")  # parameters of the door, which no definition takes
@@ -77,7 +79,7 @@ def choose(record: Record, task: str | None, parameters: Mapping[str, Any]) -> C
     for name in parameters:
         if name not in known:
             raise TypeError(f"{record.name} has no parameter {name}{suggest(name, known)}")
-    values = {name: plain(parameters.get(name, parameter.default)) for name, parameter in known.items()}
+    values = {name: _constant(name, parameters.get(name, parameter.default)) for name, parameter in known.items()}
     record.check(values)
     for name, parameter in known.items():
         if isinstance(parameter.legal, Inner):
@@ -90,7 +92,9 @@ def choose(record: Record, task: str | None, parameters: Mapping[str, Any]) -> C
 def choose_sum(spec: str, task: str | None, options: Mapping[str, Any]) -> Sum:
     """The losses of a spec, each with its coefficient; the options are for all of them."""
     terms = [(term.coefficient, term.atom) for term in parse_spec(spec)]
-    return tuple((factor, choose(find(atom.name), task, {**options, **atom.arguments})) for factor, atom in terms)
+    return tuple(
+        (factor, choose(find_anywhere(atom.name), task, {**options, **atom.arguments})) for factor, atom in terms
+    )
 
 
 def add_up(terms: Iterable[tuple[float, Array]]) -> Array:
@@ -124,11 +128,20 @@ def _inner(spec: object, task: str | None) -> Chosen:
         spec = terms[0].atom if len(terms) == 1 and terms[0].coefficient == 1 else spec
     if not isinstance(spec, Atom):
         raise ValueError(must("loss", "the spec of one loss", spec))
-    found = choose(find(spec.name), task, spec.arguments)
+    found = choose(find_anywhere(spec.name), task, spec.arguments)
     door = tuple(found.parameters.get(name, default) for name, default in ALONE.items())
     if door != tuple(ALONE.values()):
         raise ValueError(must("ignore_index, from_logits and reduction of loss", "at their defaults", door))
     return found
+
+
+def _constant(name: str, value: Any) -> Any:
+    """A parameter as Python's own numbers."""
+    try:
+        return plain(value)
+    except TypeError:  # of an array of a trace no framework gives the values
+        expected = "a constant of the trace: Python's numbers, or NumPy's"
+        raise TypeError(must(name, expected, "a traced array")) from None
 
 
 def plain(value: Any) -> Any:
@@ -141,7 +154,7 @@ def plain(value: Any) -> Any:
 class SharedBatch:
     """A batch of images that losses look at: it is opened once for all that look at it in the same way.
 
-    axis: that of the classes, in all that has one.
+    axis: that of the classes, in all that has one. words: what errors call the arguments.
     """
 
     def __init__(
@@ -153,9 +166,13 @@ class SharedBatch:
         inputs: Mapping[str, Array | None] | None = None,
         *,
         axis: int = 1,
+        words: Words = TORCH,
     ) -> None:
         self.xp, self.logits, self.target, self.weight, self.axis = xp, logits, target, weight, axis
         self.inputs = {name: value for name, value in (inputs or {}).items() if value is not None}
+        given = {"logits": logits, "target": target, "weight": weight, **self.inputs}
+        shapes = {name: tuple(x.shape) for name, x in given.items() if x is not None}
+        self.words = replace(words, axis=axis, shapes=shapes)
         self._opened: dict[tuple[object, ...], Pixels] = {}
 
     def value(self, loss: Chosen) -> Array:
@@ -187,18 +204,33 @@ class SharedBatch:
             raise TypeError(f"{record.name} must be called with a target")
         way = (task, ignore_index, from_logits, record.supervised, id(target))
         if way not in self._opened:
-            logits, target, weight = (first(xp, x, axis, space) for x in (self.logits, target, self.weight_for(space)))
+            arrays = (self.logits, target, self.weight_for(space), *self.inputs.values())
+            logits, target, weight, *inputs = self._settled([first(xp, x, axis, space) for x in arrays], space)
             if not record.supervised:
                 target = unlabelled(xp, logits, target, task, ignore_index)
-            inputs = {name: first(xp, x, axis, space) for name, x in self.inputs.items()}
-            options = {"task": task, "ignore_index": ignore_index, "from_logits": from_logits, "inputs": inputs}
-            self._opened[way] = receive(xp, logits, target, weight, **options).open()
+            options = {"task": task, "ignore_index": ignore_index, "from_logits": from_logits, "words": self.words}
+            named = dict(zip(self.inputs, inputs, strict=True))
+            self._opened[way] = receive(xp, logits, target, weight, inputs=named, **options).open()
         return self._opened[way]
 
+    def _settled(self, arrays: Sequence[Array | None], space: int) -> list[Any]:
+        """Logits, target, weight and inputs, which have the axes of images and space in common."""
+        by_class = [False] * 3 + [INPUTS[name].axes == "channels" for name in self.inputs]
+        axes = []
+        for x, number in zip(arrays, by_class, strict=True):
+            n = 0 if x is None else len(x.shape)
+            fits = n in (space + 1, space + 2) and not number
+            axes.append([*range(min(n, 1)), *(range(n - space, n) if fits else ())])
+        return settle(self.xp, arrays, axes)
 
-def boxes_loss(xp: Namespace, loss: Chosen, pred: Array, target: Array, weight: Array | None = None) -> Array:
+
+def boxes_loss(
+    xp: Namespace, loss: Chosen, pred: Array, target: Array, weight: Array | None = None, words: Words = TORCH
+) -> Array:
     """The value on pairs of boxes."""
-    return box_loss(xp, loss.record, pred, target, weight, **loss.parameters)
+    arrays = [pred, target, weight]
+    pred, target, weight = settle(xp, arrays, [range(0 if x is None else len(x.shape)) for x in arrays])
+    return box_loss(xp, loss.record, pred, target, weight, words=words, **loss.parameters)
 
 
 def unlabelled(xp: Namespace, logits: Array, target: Array | None, task: str | None, ignore_index: int | None) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossmith.core import information as measures
-from lossmith.core.catalogue import BOXES, CATALOGUE
+from lossmith.core.catalogue import ALIASES, BOXES, CATALOGUE
 from lossmith.core.face import SharedBatch, Sum, add_up, boxes_loss, choose, choose_sum, parameters_of
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
@@ -41,7 +41,7 @@ class Face:
         made |= {name: self._boxes(record) for name, record in BOXES.items()}
         for function in made.values():
             function.__module__ = module
-        return made
+        return made | {alias: made[name] for alias, name in ALIASES.items()}
 
     def parse(self, spec: str, task: str | None = None, *, axis: int = 1, **options: Any) -> Function:
         """The loss that a spec names, such as ``"0.5*ce + dice"``, called as those of the catalogue.
@@ -69,7 +69,9 @@ class Face:
         return loss
 
     def _segmentation(self, record: Record) -> Function:
-        def loss(logits: Any, target: Any = None, weight: Any = None, *, task: str, axis: int = 1, **named: Any) -> Any:
+        def loss(
+            logits: Any, target: Any = None, weight: Any = None, *, task: Any = None, axis: int = 1, **named: Any
+        ) -> Any:
             inputs = {name: self.take(named.pop(name)) for name in record.inputs if name in named}
             chosen = choose(record, task, named)
             arrays = (self.take(logits), self.take(target), self.take(weight))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 from lossmith.core.namespaces import Array, Namespace
+from lossmith.core.words import Words
 from lossmith.errors import must
 
 
@@ -27,7 +28,14 @@ class Input:
     kinds: tuple[str, ...] = ("real",)
 
     def receive(
-        self, xp: Namespace, name: str, values: Array, shape: tuple[int, ...], space: tuple[int, ...], channels: int
+        self,
+        xp: Namespace,
+        name: str,
+        values: Array,
+        shape: tuple[int, ...],
+        space: tuple[int, ...],
+        channels: int,
+        words: Words,
     ) -> Array:
         """The input as (N, k, P), or (N, K) for one number a class; `shape` is that of the logits."""
         images, got = shape[0], tuple(values.shape)
@@ -42,8 +50,10 @@ class Input:
         else:  # binary logits may have no axis of channels
             k = channels if got == (images, channels, *space) or got == shape else -1
         if got[0] != images or k < 1 or got[len(got) - len(space) :] != space:
-            expected = f"({images}, {'k' if self.axes == 'any *space' else channels}, {', '.join(map(str, space))})"
-            raise ValueError(must(name, f"of shape {expected} for logits of shape {shape}", got))
+            full = (images, "k" if self.axes == "any *space" else channels, *space)
+            expected = f"({', '.join(map(str, words.seen(full, len(space))))})"
+            logits = f"{words.logits} of shape {words.given('logits', shape)}"
+            raise ValueError(must(name, f"of shape {expected} for {logits}", words.given(name, got)))
         return xp.reshape(values, (images, k, prod(space)))
 
 

@@ -181,5 +181,5 @@ def _label_flaw(px: Pixels, known: Array) -> Array | None:
         classes = xp.argmax(xp.integers(wrong), axis=1) if labels is None else xp.where(wrong, labels, 0 * labels)
         _, highest = xp.extremes(classes)
         expected = "labelled with classes that are annotated in the image"
-        raise ValueError(must("target", expected, f"class {highest}"))
+        raise ValueError(must(px.words.target, expected, f"class {highest}"))
     return flaw if seen is None else None

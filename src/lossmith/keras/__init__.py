@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from lossmith.core.catalogue import BOXES, CATALOGUE, absent, find
+from lossmith.core.catalogue import BOXES, CATALOGUE, absent, find_anywhere
 from lossmith.core.functions import described, keywords_of
 from lossmith.core.inputs import INPUTS
 from lossmith.core.records.record import Record
@@ -71,7 +71,7 @@ def parse(spec: str, task: str | None = None, **options: Any) -> Loss:
 
 
 def _built(atom: Atom, task: str | None, options: dict[str, Any]) -> CatalogueLoss:
-    record = find(atom.name)
+    record = find_anywhere(atom.name)
     construct: Callable[..., CatalogueLoss] = _CLASSES[record.cls]
     if not record.tasks and task is not None:
         raise ValueError(must(f"task of {record.name}, a loss of boxes,", "None", task))
@@ -80,4 +80,4 @@ def _built(atom: Atom, task: str | None, options: dict[str, Any]) -> CatalogueLo
 
 def __getattr__(name: str) -> Any:
     """For type checkers, which cannot see what is made from the catalogue."""
-    raise absent(__name__, name)
+    raise absent(__name__, name, __all__)

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from lossmith.core.face import Chosen, SharedBatch, boxes_loss
 from lossmith.core.flaws import any_of, flagged, found
 from lossmith.core.namespaces import Array
+from lossmith.core.namespaces.size import settle
+from lossmith.core.words import Words
 from lossmith.errors import must
 from lossmith.keras.backend import xp
+
+WORDS = Words("y_pred", "y_true", "sample_weight", "y_pred", per_image=True)
 
 
 class Batch(SharedBatch):
@@ -23,7 +27,14 @@ class Batch(SharedBatch):
         mask: Array | None,
         inputs: Mapping[str, Array | None],
     ) -> None:
-        super().__init__(xp, y_pred, y_true, weight, inputs, axis=-1)
+        given = {"y_true": y_true, "y_pred": y_pred, "sample_weight": weight, **inputs}
+        for name, x in given.items():
+            if x is not None and x.ndim is None:
+                message = (
+                    f"{name} must have a number of axes that is known before the graph runs: say it by tf.ensure_shape"
+                )
+                raise ValueError(message)
+        super().__init__(xp, y_pred, y_true, weight, inputs, axis=-1, words=WORDS)
         self.mask = mask
         self._targets: dict[tuple[bool, bool], Array] = {}
         self._flaws: list[Array | None] = []
@@ -38,7 +49,7 @@ class Batch(SharedBatch):
 
     def boxes_value(self, loss: Chosen) -> Array:
         """The value of a loss of boxes."""
-        return boxes_loss(xp, loss, self.logits, self.target, self.weight)
+        return boxes_loss(xp, loss, self.logits, self.target, self.weight_for(len(self.logits.shape) - 2), self.words)
 
     def checked(self, value: Array) -> Array:
         """`value`, or NaN where labels that could not be looked at are no whole numbers."""
@@ -79,8 +90,12 @@ class Batch(SharedBatch):
         y_pred, axes = self.logits, len(weight.shape)
         if axes == space + 2 and weight.shape[-1] == 1:
             return xp.reshape(weight, tuple(weight.shape[:-1]))
-        if space and (axes == 1 or (axes == 2 and space > 1 and weight.shape[1] == 1)):
+        if space > 0 and (axes == 1 or (axes == 2 and space > 1 and weight.shape[1] == 1)):
             weight = xp.astype(weight, y_pred) if xp.kind(weight) != "real" else weight
+            y_pred, weight = settle(xp, [y_pred, weight], [(0,), (0,)])
+            if weight.shape[0] != y_pred.shape[0]:
+                message = f"of shape {(y_pred.shape[0],)}, a number for each image, or one for each pixel"
+                raise ValueError(must(WORDS.weight, message, self.words.given("weight", weight.shape)))
             flat = xp.zeros_like(xp.astype(y_pred if len(y_pred.shape) == space + 1 else y_pred[..., 0], weight))
-            return flat + xp.reshape(weight, (-1, *[1] * space))
+            return flat + xp.reshape(weight, (y_pred.shape[0], *[1] * space))
         return weight

@@ -6,6 +6,7 @@ from typing import Any, Self
 import keras
 
 from lossmith.core.face import add_up, choose
+from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array
 from lossmith.core.records.record import Record
 from lossmith.core.spec import Atom, Term
@@ -14,6 +15,7 @@ from lossmith.keras.backend import Arrays, computed, share, traced_as_it_is
 from lossmith.keras.batch import Batch
 
 PACKAGE = "lossmith"
+WEIGHTED_MEAN = "mean_with_sample_weight"  # what Keras calls the mean of ours
 
 
 class Loss(keras.losses.Loss):  # type: ignore[misc]
@@ -80,7 +82,9 @@ class CatalogueLoss(Loss):
     record: Record
 
     def __init__(self, task: str | None, name: str | None, parameters: Mapping[str, Any]) -> None:
-        self.chosen = choose(self.record, task, parameters)
+        if "dtype" in parameters:
+            raise TypeError(f"{self.record.name} has no parameter dtype: it is computed in that of y_pred, or float32")
+        self.chosen = choose(self.record, task, {**parameters, **_ours(parameters)})
         super().__init__(name=name, reduction=self.chosen.parameters["reduction"])
 
     def _key(self) -> Hashable:
@@ -103,10 +107,19 @@ class CatalogueLoss(Loss):
         return str(self.chosen)
 
 
+def _ours(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The reduction that Keras calls otherwise; an error for the one that the losses do not have."""
+    reduction = parameters.get("reduction", "mean")
+    if reduction == "sum_over_batch_size":
+        expected = "'mean', which divides by the sum of the weights, 'sum' or 'none'"
+        raise ValueError(must("reduction", expected, reduction))
+    return {"reduction": "none" if reduction is None else "mean" if reduction == WEIGHTED_MEAN else reduction}
+
+
 class SegmentationLoss(CatalogueLoss):
     """A loss of images: y_pred (N, *space, C), y_true labels or a map for each class."""
 
-    def __init__(self, task: str, *, name: str | None = None, **parameters: Any) -> None:
+    def __init__(self, task: str | None = None, *, name: str | None = None, **parameters: Any) -> None:
         super().__init__(task, name, parameters)
 
     def _value(self, batch: Batch, inputs: Iterable[str]) -> Array:
@@ -114,6 +127,10 @@ class SegmentationLoss(CatalogueLoss):
         for name in inputs:
             if name not in known:
                 raise TypeError(must(f"an input of {self.record.name}", f"one of {sorted(known)}", name))
+        for name in known:
+            if INPUTS[name].required and name not in inputs:
+                message = f"{self.record.name} must be called with {name}=: {INPUTS[name].meaning}"
+                raise TypeError(f"{message}; fit has none to give, a train_step of your own has")
         return batch.value(self.chosen)
 
 

@@ -22,4 +22,4 @@ __all__ = sorted([*_LOSSES, "parse"])
 
 def __getattr__(name: str) -> _Function:
     """For type checkers, which cannot see what is made from the catalogue."""
-    raise _absent(__name__, name)
+    raise _absent(__name__, name, __all__)

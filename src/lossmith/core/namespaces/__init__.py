@@ -4,7 +4,7 @@ Names are those of the Python array API standard. What the standard lacks is lis
 A definition receives its namespace as `xp` and uses nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 Array = Any
@@ -109,6 +109,9 @@ class Namespace(Protocol):
 
     def one_hot(self, index: Array, n: int, like: Array, /) -> Array:
         """Class axis of length `n` inserted at position 1, in the dtype of `like`."""
+
+    def settled(self, x: Array, lengths: Mapping[int, Any], /) -> Array:
+        """`x`, some of whose axes have these lengths; what is not known is compared when a graph runs, see `Size`."""
 
     def stop_gradient(self, x: Array, /) -> Array:
         """`x` as a constant."""

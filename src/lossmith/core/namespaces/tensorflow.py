@@ -5,7 +5,7 @@ with the standard's operators, whose unknown lengths are each a `Size`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from lossmith.core import distance, thinning
 from lossmith.core.namespaces.graphs import computed as computed
 from lossmith.core.namespaces.plain import Plain
 from lossmith.core.namespaces.tensors import Tensor as Tensor
-from lossmith.core.namespaces.tensors import bare, permuted, reduced, reshaped, together
+from lossmith.core.namespaces.tensors import bare, permuted, reduced, reshaped, settled, together, total
 
+BY_NUMPY = "on_the_CPU_so_jit_compile_must_be_False"  # of what XLA cannot compile it says no more than the name
 KINDS = (("is_bool", "bool"), ("is_integer", "integer"), ("is_floating", "real"))
 
 
@@ -48,16 +49,12 @@ class _TensorFlow(Plain):
         staticmethod, map(_elementwise, (tf.abs, tf.exp, tf.math.expm1, tf.math.log, tf.math.log1p, tf.sqrt))
     )
     minimum, smaller, atan2 = map(staticmethod, map(_elementwise, (tf.minimum, tf.minimum, tf.math.atan2)))
-    sum, mean, any, amax = map(
-        staticmethod, map(_reduction, (tf.reduce_sum, tf.reduce_mean, tf.reduce_any, tf.reduce_max))
-    )
+    sum, mean, any, amax = map(staticmethod, map(_reduction, (total, tf.reduce_mean, tf.reduce_any, tf.reduce_max)))
     zeros_like, ones_like, stop_gradient = map(
         staticmethod, map(_elementwise, (tf.zeros_like, tf.ones_like, tf.stop_gradient))
     )
     sigmoid, log_sigmoid, relu = map(staticmethod, map(_elementwise, (tf.sigmoid, tf.math.log_sigmoid, tf.nn.relu)))
-    expand_dims, concat, stack, cumulative_sum = map(
-        staticmethod, map(_lifted, (tf.expand_dims, tf.concat, tf.stack, tf.cumsum))
-    )
+    expand_dims, concat, stack = map(staticmethod, map(_lifted, (tf.expand_dims, tf.concat, tf.stack)))
     permute_dims, reshape = staticmethod(permuted), staticmethod(reshaped)
 
     def softmax(self, x: Tensor, *, axis: int) -> Tensor:
@@ -121,6 +118,9 @@ class _TensorFlow(Plain):
     def maximum(self, x: Tensor, bound: Any) -> Tensor:
         return together(tf.maximum, x, x.alike(bound))
 
+    def settled(self, x: Tensor, lengths: Mapping[int, Any]) -> Tensor:
+        return settled(x, lengths)
+
     def unstack(self, x: Tensor) -> list[Tensor]:
         return [Tensor(part) for part in tf.unstack(x.values)]
 
@@ -149,6 +149,10 @@ class _TensorFlow(Plain):
         rows = tf.reshape(scores.moved, (-1, scores.shape[1]))
         minus, _ = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=rows, labels=tf.reshape(index.values, (-1,)))
         return Tensor(tf.reshape(-minus, bare(index.shape)))
+
+    def cumulative_sum(self, x: Tensor, *, axis: int) -> Tensor:
+        """In float64: one number after another float32 loses digits, and counts no further than 2^24."""
+        return self.astype(Tensor(tf.cumsum(tf.cast(x.values, tf.float64), axis)), x)
 
     def argsort_descending(self, x: Tensor) -> Tensor:
         return Tensor(tf.argsort(x.values, axis=-1, direction="DESCENDING", stable=True))
@@ -179,7 +183,8 @@ class _TensorFlow(Plain):
 
     def _computed(self, f: Callable[..., np.ndarray], arrays: Sequence[Tensor], dtype: Any) -> Tensor:
         """By NumPy, with the shape of the first array."""
-        found = tf.numpy_function(f, [array.values for array in arrays], dtype, stateful=False)
+        with tf.name_scope(BY_NUMPY):
+            found = tf.numpy_function(f, [array.values for array in arrays], dtype, stateful=False)
         return Tensor(tf.ensure_shape(found, arrays[0].values.shape))
 
     def line_max(self, x: Tensor, *, axis: int) -> Tensor:

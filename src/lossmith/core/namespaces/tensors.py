@@ -4,12 +4,14 @@ The definitions have the classes on axis 1, users of TensorFlow on the last. A `
 them on axis 1, as a view of torch does: most operations work on what it holds, and nothing is moved in memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from lossmith.core.namespaces.size import Size, known
+
+ROW = 1024  # pixels
 
 
 def _operator(f: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Any, Any], "Tensor"]:
@@ -137,6 +139,19 @@ def reduced(f: Callable[..., Any], x: Tensor, axis: int | Sequence[int] | None, 
     return Tensor(f(x.held, axis=x.place(axis), keepdims=keepdims), last=last)
 
 
+def total(values: Any, *, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+    """A sum. Down long columns it is taken in two steps: one number after another float32 loses digits."""
+    if axis != 1 or values.shape.rank != 3 or (values.shape[1] is not None and values.shape[1] <= ROW):
+        return tf.reduce_sum(values, axis=axis, keepdims=keepdims)
+    images, pixels = tf.unstack(tf.shape(values)[:2])
+    known, classes = values.shape[1:]
+    row = ROW if known is None else next((n for n in range(ROW, ROW // 16, -1) if known % n == 0), ROW)
+    if known is None or known % row:
+        values = tf.pad(values, [(0, 0), (0, -pixels % row), (0, 0)])  # with nothing it is no copy
+    rows = tf.reduce_sum(tf.reshape(values, (images, -1, row * classes)), axis=1)  # XLA cannot make one sum of this
+    return tf.reduce_sum(tf.reshape(rows, (images, row, classes)), axis=1, keepdims=keepdims)
+
+
 def permuted(x: Tensor, order: Sequence[int]) -> Tensor:
     """An array with its axes in another order; where the last comes to place 1, nothing is moved."""
     places = [x.place(axis) for axis in order]
@@ -152,6 +167,26 @@ def reshaped(x: Tensor, shape: Sequence[Any]) -> Tensor:
     if x.last and len(shape) > 2 and tuple(shape[:2]) == x.shape[:2]:
         return Tensor(tf.reshape(x.held, bare([shape[0], *shape[2:], shape[1]])), last=True)
     return Tensor(tf.reshape(x.values, bare(tuple(shape))))
+
+
+def settled(x: Tensor, lengths: Mapping[int, Any]) -> Tensor:
+    """An array, some of whose axes have these lengths: a graph fails where an unknown one turns out to be another."""
+    wanted = list(x.shape)
+    if not any(isinstance(wanted[axis], Size) for axis in lengths):
+        return x
+    for axis, length in lengths.items():
+        if isinstance(length, Size) or isinstance(wanted[axis], Size):
+            wanted[axis] = length
+    order = sorted(range(x.ndim), key=x.place)
+    shape = [wanted[axis] for axis in order]
+    found, right = tf.shape(x.held), tf.stack(bare(shape))
+    message = "what a loss is called with must have axes of equal lengths"
+    with tf.control_dependencies([tf.debugging.assert_equal(found, right, message)]):
+        # XLA leaves that out. Another shape does not fit with the right one, or has another number of values.
+        held = tf.reshape(x.held, tf.broadcast_dynamic_shape(tf.identity(found), right))
+    return Tensor(
+        tf.ensure_shape(held, [None if isinstance(length, Size) else length for length in shape]), last=x.last
+    )
 
 
 def _cut(key: Any) -> Any:

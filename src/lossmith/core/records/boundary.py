@@ -22,7 +22,7 @@ RECORDS = (
         "Kervadec 2019, Eq. 5",
         "small objects and outlines that matter: beside a region loss, its share rising by epochs",
         boundary.boundary, prepare=boundary.boundary_map, terms=boundary.boundary_terms,
-        range=Interval(-math.inf, math.inf), zero_at_truth=False, hard_targets=True, neighbours=True,
+        range=Interval(-math.inf, math.inf), zero_at_truth=False, hard_targets=True, neighbours=True, on_host=True,
         inputs=("distance",),
     ),
     Record(
@@ -36,7 +36,7 @@ RECORDS = (
         "Karimi & Salcudean 2019, Eq. 8",
         "scored by the Hausdorff distance: beside a region loss", boundary.hausdorff,
         prepare=boundary.hausdorff_field, terms=boundary.hausdorff_terms, hard_targets=True, neighbours=True,
-        inputs=("distance",),
+        inputs=("distance",), on_host=True,
     ),
     Record(
         "boundary_dou", "BoundaryDoULoss", "boundary", "difference over union, with less of the inside in the union",

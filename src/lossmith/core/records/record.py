@@ -52,6 +52,7 @@ class Record(Entry):
     what it prepares, so that a block must be of whole images.
     supervised: it has a target; else that says no more than which pixels are ignored.
     inputs: what it is called with beside logits, target and weight, see `inputs.py`.
+    on_host: it asks for distances or exact skeletons, which code of the CPU's own makes in every framework.
     of_truth: of a pixel it takes log p_t alone.
     prepare, terms, statistics: what a loss must know of the whole batch, what a block of pixels gives to it alone, and
     the shared sums that a pixel loss is a formula of; see `evaluate.py`.
@@ -72,6 +73,7 @@ class Record(Entry):
     uncut: bool = False
     supervised: bool = True
     inputs: tuple[str, ...] = ()
+    on_host: bool = False
     of_truth: bool = False
     prepare: Callable[..., Any] | None = None
     terms: Callable[..., Any] | None = None

@@ -31,7 +31,7 @@ RECORDS = (
         "as cldice, for many classes and 3D: the network's output needs no skeleton; beside dice, which it needs",
         centreline.skeleton_recall,
         prepare=centreline.target_tube, terms=centreline.tube_recall,
-        range=UNIT, hard_targets=True, neighbours=True, axes=(2, 3),
+        range=UNIT, hard_targets=True, neighbours=True, axes=(2, 3), on_host=True,
     ),
     Record(
         "cbdice", "CbDiceLoss", "topology", "centre-line Dice that weighs thin and thick structures by their radius",
@@ -42,6 +42,6 @@ RECORDS = (
         centreline.cbdice,
         prepare=centreline.radii, terms=centreline.weighed_overlap,
         range=Interval(-math.inf, 1.0), least_at_truth=False, hard_targets=True, neighbours=True, uncut=True,
-        axes=(2, 3),
+        axes=(2, 3), on_host=True,
     ),
 )  # fmt: skip
