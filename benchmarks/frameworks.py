@@ -1,141 +1,116 @@
 """What a loss costs beside one written by hand in the same framework: value and gradient, ours over theirs.
 
-    .venv-frameworks/bin/python benchmarks/frameworks.py [--quick]
+    .venv-frameworks/bin/python benchmarks/frameworks.py [--quick] [--resume]
 
-JAX under `jit` and without, Keras on TensorFlow in `tf.function`, without and with XLA. Both are measured in turn, the
-best of many rounds counts. The environment is that of `make test-frameworks`.
+JAX and Keras on JAX under `jit` and without, Keras on TensorFlow in `tf.function`, without and with XLA, and Keras on
+PyTorch, which compiles nothing. Both are measured in turn, the best of many rounds counts. The environment is that of
+`make test-frameworks`; each backend of Keras has a process of its own.
 """
 
-import argparse
 import os
-import time
-from collections.abc import Callable
-from functools import partial
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TypedDict
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from ledger import Ledger, circumstances, open_ledger, parser
+from machine import Environment, summary
 
-import jax
-import keras
-import numpy as np
-import tensorflow as tf
-from jax import numpy as jnp
-
-import lossmith.jax
-import lossmith.keras
-
-CLASSES, GAMMA = 4, 2.0
 SIZES = {"small": (2, 64, 64), "large": (8, 256, 256)}
+LOSSES = ("ce", "focal", "dice", "ce + dice")
+TASKS = ("multiclass", "binary")
 GOALS = {"jit": 1.2, "tf.function": 1.2, "XLA": 1.2, "eager": 1.3}
-Run = Callable[[], object]
-
-
-def jax_ce(logits, labels):
-    log_p = jax.nn.log_softmax(logits, axis=-1)
-    return -jnp.take_along_axis(log_p, labels[..., None], axis=-1).mean()
-
-
-def jax_focal(logits, labels):
-    log_p = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), labels[..., None], axis=-1)
-    return -((1 - jnp.exp(log_p)) ** GAMMA * log_p).mean()
-
-
-def jax_dice(logits, labels):
-    p, t = jax.nn.softmax(logits, axis=-1), jax.nn.one_hot(labels, CLASSES)
-    overlap, size = (p * t).sum((1, 2)), (p + t).sum((1, 2))
-    return (1 - 2 * overlap / size).mean()
-
-
-def keras_ce(labels, logits):
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-
-
-def keras_focal(labels, logits):
-    minus_log_p = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return tf.reduce_mean((1 - tf.exp(-minus_log_p)) ** GAMMA * minus_log_p)
-
-
-def keras_dice(labels, logits):
-    p, t = tf.nn.softmax(logits), tf.one_hot(labels, CLASSES)
-    overlap, size = tf.reduce_sum(p * t, (1, 2)), tf.reduce_sum(p + t, (1, 2))
-    return tf.reduce_mean(1 - 2 * overlap / size)
-
-
-def jax_sum(logits, labels):
-    return jax_ce(logits, labels) + jax_dice(logits, labels)
-
-
-def keras_sum(labels, logits):
-    return keras_ce(labels, logits) + keras_dice(labels, logits)
-
-
-LOSSES = {
-    "ce": (jax_ce, keras_ce),
-    "focal": (jax_focal, keras_focal),
-    "dice": (jax_dice, keras_dice),
-    "ce + dice": (jax_sum, keras_sum),
+MODES = {
+    "JAX": ("jit", "eager"),
+    "Keras on JAX": ("jit", "eager"),
+    "Keras on TensorFlow": ("tf.function", "XLA", "eager"),
+    "Keras on PyTorch": ("eager",),
 }
+BACKENDS = {"Keras on TensorFlow": "tensorflow", "Keras on PyTorch": "torch"}  # else: jax
 
 
-def pairs(name: str, logits: np.ndarray, labels: np.ndarray) -> dict[tuple[str, str], tuple[Run, Run]]:
-    """By framework and mode: ours and theirs, each to be called without arguments."""
-    in_jax, in_tf = LOSSES[name]
-    ours = lossmith.jax.parse(name, "multiclass", axis=-1)
-    found = {}
-    arrays = jnp.asarray(logits), jnp.asarray(labels)
-    for mode, made in (("jit", jax.jit), ("eager", lambda f: f)):
-        steps = [made(jax.value_and_grad(f)) for f in (ours, in_jax)]
-        found["JAX", mode] = tuple(lambda step=step: jax.block_until_ready(step(*arrays)) for step in steps)
-    tensors = tf.constant(labels, tf.int32), tf.constant(logits)
-    modes = (("tf.function", tf.function), ("XLA", partial(tf.function, jit_compile=True)), ("eager", lambda f: f))
-    for mode, made in modes:
-        steps = [made(_step(f)) for f in (lossmith.keras.parse(name, "multiclass"), in_tf)]
-        found["TensorFlow", mode] = tuple(lambda step=step: step(*tensors)[1].numpy() for step in steps)
-    return found
+class Row(TypedDict, total=False):
+    """A loss in a mode of a framework: the least milliseconds of ours and of the other."""
 
-
-def _step(loss):
-    def step(labels, logits):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            value = loss(labels, logits)
-        return value, tape.gradient(value, logits)
-
-    return step
-
-
-def best(ours: Run, theirs: Run, seconds: float) -> tuple[float, float]:
-    """The least time of each, measured in turn, in milliseconds."""
-    ours(), theirs()  # compiled
-    times: tuple[list[float], list[float]] = ([], [])
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[1]) < 3:
-        for run, taken in zip((ours, theirs), times, strict=True):
-            start = time.perf_counter()
-            run()
-            taken.append(1e3 * (time.perf_counter() - start))
-    return min(times[0]), min(times[1])
+    framework: str
+    mode: str
+    task: str
+    loss: str
+    shape: list[int]
+    load: float
+    at: str
+    ours: float
+    by_hand: float
 
 
 def main() -> None:
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--quick", action="store_true", help="the small size, half a second each")
-    quick = command.parse_args().quick
-    print(f"jax {jax.__version__}, keras {keras.__version__}, tensorflow {tf.__version__}; {os.cpu_count()} cores\n")
-    print(
-        "| batch | loss | framework | mode | ours, ms | by hand, ms | ratio | goal |\n|---|---|---|---|---|---|---|---|"
+    """Measure row by row; each is on disk when the next one starts."""
+    options = parser(__doc__).parse_args()
+    ledger: Ledger[Row] = open_ledger("frameworks", options, page)
+    for framework in MODES:
+        for size in ("small",) if options.quick else SIZES:
+            for task in TASKS:
+                measure(ledger, framework, task, SIZES[size], 0.3 if options.quick else 0.8)
+    print(f"results: {ledger.path.with_suffix('.md')}")
+
+
+def measure(ledger: Ledger[Row], framework: str, task: str, size: Sequence[int], seconds: float) -> None:
+    """The rows of a framework, task and size, by a process of their own."""
+    shape = [*size, 4 if task == "multiclass" else 1]
+    known: Row = {"framework": framework, "task": task, "shape": shape}
+    if ledger.has({**known, "mode": MODES[framework][-1], "loss": LOSSES[-1]}):
+        return
+    backend = BACKENDS.get(framework, "jax")
+    command = [sys.executable, os.path.join(os.path.dirname(__file__), "by_hand.py"), framework, task, str(seconds)]
+    quiet = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    load, at = circumstances()
+    words = [*command, *map(str, shape)]
+    done = subprocess.run(words, env={**os.environ, **quiet}, stdout=subprocess.PIPE, text=True, check=True)
+    for line in done.stdout.splitlines():
+        loss, mode, ours, by_hand = line.split("\t")
+        row: Row = {**known, "mode": mode, "loss": loss, "load": load, "at": at}
+        row.update(ours=float(ours), by_hand=float(by_hand))
+        print(f"{framework}, {mode}; {task} {loss}, {shape}: {row['ours'] / row['by_hand']:.2f}", flush=True)
+        ledger.add(row)
+
+
+INTRODUCTION = """# Losses beside the same written by hand in JAX, TensorFlow and PyTorch
+
+Made by `benchmarks/frameworks.py`: value and gradient, milliseconds, the best of many rounds that took turns, and the
+ratio ours over by hand; what is written by hand checks nothing. Shapes are (N, H, W, classes). Labels of multiclass
+batches are integers, those of binary ones floating 0 and 1, as Keras' own losses take them. "jit" and "tf.function":
+the whole step is compiled; "eager": it is not, though ours then are one compiled call on JAX and TensorFlow.
+"""
+
+
+def page(environment: Environment, rows: Sequence[Row]) -> str:
+    """The markdown page: the ratios of all, then the times."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("jax", "keras", "tensorflow-cpu", "torch"))
+    head = [f"{task} {loss}, {shape}" for task, loss, shape in _columns(rows)]
+    lines = [f"| ours over by hand | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for framework, modes in MODES.items():
+        for mode in modes:
+            found = {_column(row): row for row in rows if (row["framework"], row["mode"]) == (framework, mode)}
+            ratios = [f"{found[c]['ours'] / found[c]['by_hand']:.2f}" if c in found else "-" for c in _columns(rows)]
+            lines.append(f"| {framework}, {mode} (goal {GOALS[mode]}) | {' | '.join(ratios)} |")
+    times = ["| framework | mode | batch | loss | ours, ms | by hand, ms | load |", "|---" * 7 + "|"]
+    for row in rows:
+        task, loss, shape = _column(row)
+        cells = row["framework"], row["mode"], shape, f"{task} {loss}", f"{row['ours']:.3f}", f"{row['by_hand']:.3f}"
+        times.append(f"| {' | '.join(cells)} | {row['load']} |")
+    return (
+        "\n\n".join([INTRODUCTION.strip(), f"{summary(environment)} {packages}.", *map("\n".join, (lines, times))])
+        + "\n"
     )
-    rng = np.random.default_rng(0)
-    for size in ("small",) if quick else SIZES:
-        logits = rng.normal(size=(*SIZES[size], CLASSES)).astype(np.float32)
-        labels = rng.integers(0, CLASSES, SIZES[size])
-        shape = "x".join(map(str, logits.shape))
-        for name in LOSSES:
-            for (framework, mode), runs in pairs(name, logits, labels).items():
-                mine, other = best(*runs, 0.5 if quick else 4.0)
-                row = (shape, name, framework, mode, f"{mine:.2f}", f"{other:.2f}", f"{mine / other:.2f}", GOALS[mode])
-                print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+def _columns(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    return list(dict.fromkeys(map(_column, rows)))
+
+
+def _column(row: Row) -> tuple[str, str, str]:
+    return row["task"], row["loss"], "x".join(map(str, row["shape"]))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ face, and its gradient by torch in float64.
 
 Exact ties and points without slope (equal errors, a box on a box, |p - t| at p = t, a logit at the threshold of a
 mask) are kept out: there the frameworks' gradients differ, and all are right. The values of such points are compared
-in test_numpy.py.
+in the files test_ties.py.
 """
 
 from dataclasses import dataclass, field
@@ -65,18 +65,36 @@ def direction(shape: tuple[int, ...]) -> np.ndarray:
     return (1 + np.arange(count) / 4).reshape(shape)
 
 
-def call(name: str, task: str, mode: str = "plain", **parameters: Any) -> Call:
-    """A batch whose last image is background alone. `mode` holds words: see `given`; "class_weight" of the loss."""
+def call(name: str, task: str, mode: str = "plain", *, space: tuple[int, ...] = SPACE, **parameters: Any) -> Call:
+    """A batch whose last image is background alone.
+
+    mode: words, see `given`; "class_weight": of the loss; "absent": a class has no pixel.
+    """
     record = CATALOGUE[name]
-    words = "one_hot" if record.hard_targets and "soft" in mode else mode
-    batch = given(task, words, space=SPACE, seed=3)
+    hard = record.hard_targets or not record.supervised  # of the latter the target says what is ignored
+    words = mode.replace("soft", "one_hot") if hard else mode
+    if task == "multiclass" and "channel_weight" not in words and ("soft" in words or "one_hot" in words):
+        words = words.replace("ignore", "")  # pixels of such a target are left out by their weight
+    batch = given(task, words, space=space, seed=3)
     logits, target = batch.logits, batch.target
+    if "absent" in mode:
+        target = _without(target, task)
     inputs = given_inputs(record.inputs, logits)
     if "annotated" in inputs:
         target = unlabelled(target, logits)
     arrays = (None if x is None else x.numpy() for x in (logits, target, batch.weight))
     given_inputs_ = {key: np.array(x.numpy()) for key, x in inputs.items()}
-    return Call(name, *arrays, given_inputs_, _parameters(record, task, mode, batch.ignore_index) | parameters)
+    fixed = _parameters(record, task, mode, batch.ignore_index)
+    if not batch.from_logits:
+        fixed["from_logits"] = False
+    return Call(name, *arrays, given_inputs_, fixed | parameters)
+
+
+def _without(target: torch.Tensor, task: str) -> torch.Tensor:
+    """Labels without the class 1; of channels, without pixels of the last."""
+    if task == "multilabel":
+        return torch.cat([target[:, :-1], torch.where(target[:, -1:] == 1, 0, target[:, -1:])], dim=1)
+    return torch.where(target == 1, 0, target)
 
 
 def _parameters(record: Record, task: str, mode: str, ignore_index: int | None) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import lossmith.jax
 from faces import TASKS, Call, boxes, call, direction
 from lossmith.core import face
 from lossmith.core.catalogue import BOXES, CATALOGUE
+from lossmith.core.namespaces.jax import _compiled
 from lossmith.jax import ce, dice, focal, information, missing, parse, wce
-from lossmith.jax.face import _compiled
+from parity import IN_LITTLE_TIME, ROWS, hold
 
 EVERYTHING = "ignore weight class_weight"
 SINGLE = [(name, record.tasks[0]) for name, record in CATALOGUE.items()]
@@ -81,10 +82,25 @@ def test_every_reduction_with_weights_and_ignored_pixels(name, task):
     check(call(name, task, EVERYTHING), np.float32, 2e-5)
 
 
-@pytest.mark.parametrize(("name", "task"), SINGLE)
-def test_float64(name, task):
-    with jax.enable_x64(True):
-        check(call(name, task, "soft"), np.float64, 1e-11)
+def value_and_gradient(given: Call, dtype: str):
+    """In one compiled function."""
+    wide = dtype if dtype == "float64" else "float32"
+    with jax.enable_x64(dtype == "float64"):
+        (logits, *rest), inputs = arrays_of(given, wide)
+        function = partial(getattr(lossmith.jax, given.name), **given.parameters)
+
+        def both(logits, rest, inputs):
+            found, back = jax.vjp(lambda logits: function(logits, *rest, **inputs), logits)
+            return found, back(jnp.asarray(direction(found.shape), found.dtype))[0]
+
+        arrays = logits.astype(dtype), rest, inputs
+        compiled = jax.jit(both).lower(*arrays).compile(compiler_options=IN_LITTLE_TIME)
+        return [np.asarray(x, np.float64) for x in compiled(*arrays)]
+
+
+@pytest.mark.parametrize(("name", "task"), ROWS)
+def test_parity(name, task):
+    hold(name, task, value_and_gradient, part=16)
 
 
 @pytest.mark.parametrize(("name", "task"), SINGLE)

@@ -18,7 +18,8 @@ from typing import Literal, get_args
 from lossmith.core.flaws import flagged
 from lossmith.core.namespaces import Array, Namespace
 from lossmith.core.processes import ALONE, Processes
-from lossmith.core.stable import Probability, log_complement, log_probability, log_sum_exp
+from lossmith.core.stable import Probability, log_complement, log_probability, log_sum_exp, of_soft
+from lossmith.core.words import TORCH, Words
 from lossmith.errors import must
 
 Task = Literal["binary", "multiclass", "multilabel"]
@@ -30,6 +31,7 @@ class Pixels:
     """A checked batch, flattened to (images, channels, pixels). Made by `Batch.open`."""
 
     processes: Processes = ALONE
+    words: Words = TORCH
 
     def __init__(
         self,
@@ -156,6 +158,8 @@ class Pixels:
                 return term
             assert b is not None
             return term * (self.target * a + (1.0 - self.target) * b)
+        if self.task != "multiclass" and self.from_logits:
+            return of_soft(xp, self.logits, self.target, value, a, b)
         value = value or _log
         if self.task == "multiclass":
             term = self.target * value(self._where(self.target > 0, self.log_probs))

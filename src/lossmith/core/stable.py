@@ -1,5 +1,6 @@
 """Operations whose value and gradient stay finite where the textbook form has 0/0, log 0 or 0**gamma."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lossmith.core.namespaces import Array, Namespace
@@ -73,6 +74,34 @@ class Probability:
         if self._rest is None:
             self._rest = -self.xp.expm1(self.log)
         return self._rest
+
+
+def of_soft(
+    xp: Namespace,
+    z: Array,
+    t: Array,
+    value: Callable[[Probability], Array] | None = None,
+    a: Array | None = None,
+    b: Array | None = None,
+) -> Array:
+    """``t a value(p) + (1-t) b value(1-p)`` for p = sigmoid(z), by one sigmoid; no `value`: log p. See `Pixels.expect`.
+
+    With z', less = z, 1 - t where t > 1/2, else -z, t, and q = sigmoid(z'), it is
+    (1 - less) value(q) + less value(1 - q), and log(1 - q) = log q - z'. Little cancels: where z' is far below 0 the
+    first term is the greater by far. A target of 0 or 1 has no second term, nor needs one.
+    """
+    near = t > 0.5
+    nearer, less = xp.where(near, z, -z), xp.where(near, 1.0 - t, t)
+    log_q = xp.log_sigmoid(nearer)
+    if value is None and a is None:
+        return log_q - less * xp.where(less > 0, nearer, xp.zeros_like(z))
+    log_rest = log_q - nearer
+    q = Probability(xp, log_q, xp.exp(log_rest))
+    rest = Probability(xp, xp.where(less > 0, log_rest, xp.zeros_like(z)), xp.exp(log_q))
+    first, second = (p.log if value is None else value(p) for p in (q, rest))
+    if a is not None:
+        first, second = first * xp.where(near, a, b), second * xp.where(near, b, a)
+    return (1.0 - less) * first + less * second
 
 
 def log_probability(xp: Namespace, p: Array) -> Array:

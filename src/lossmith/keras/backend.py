@@ -16,6 +16,7 @@ Arrays = tuple[Array | None, Array | None, Array | None, Array | None]
 """Truth, prediction, weight and mask."""
 
 RUNS_ON = ("tensorflow", "jax", "torch", "numpy")
+COMPILED = ("tensorflow", "jax")  # where a call outside of a graph or trace is one, too
 
 if NAME not in RUNS_ON:
     raise NotImplementedError(must("the backend of Keras", " or ".join(RUNS_ON), NAME))
@@ -46,7 +47,7 @@ def computed(
         y_true, y_pred, weight, mask, *inputs = arrays
         return f((y_true, y_pred, weight, mask), dict(zip(names, inputs, strict=True)))
 
-    return give(_module.computed(value, (key, names), taken) if NAME == "tensorflow" else value(*taken))
+    return give(_module.computed(value, (key, names), taken) if NAME in COMPILED else value(*taken))
 
 
 def traced_as_it_is(f: F) -> F:
