@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "torch": {"errors", "core"},
     "numpy": {"errors", "core"},
     "jax": {"errors", "core"},
-    "keras": {"errors", "core"},
+    "keras": {"errors", "core", "torch"},  # torch where Keras runs on it
     "check": {"errors", "core", "torch"},
     "data": {"errors", "core"},
     "lab": {"errors", "core", "torch", "data"},

@@ -11,7 +11,7 @@ from typing import Any
 
 from lossmith.core.boxes import box_loss
 from lossmith.core.catalogue import find_anywhere
-from lossmith.core.door import receive
+from lossmith.core.door import Batch, receive
 from lossmith.core.evaluate import evaluate
 from lossmith.core.inputs import INPUTS
 from lossmith.core.namespaces import Array, Namespace
@@ -173,18 +173,25 @@ class SharedBatch:
         given = {"logits": logits, "target": target, "weight": weight, **self.inputs}
         shapes = {name: tuple(x.shape) for name, x in given.items() if x is not None}
         self.words = replace(words, axis=axis, shapes=shapes)
-        self._opened: dict[tuple[object, ...], Pixels] = {}
+        self._ways: dict[tuple[object, ...], Batch] = {}
+        self._opened: dict[int, Pixels] = {}
 
     def value(self, loss: Chosen) -> Array:
         """The value of a loss."""
         for name in loss.record.inputs:
             if INPUTS[name].required and name not in self.inputs:
                 raise TypeError(f"{loss.record.name} must be called with {name}=: {INPUTS[name].meaning}")
-        px = self._pixels(loss)
-        record, arguments = loss.asked(self.xp, px.like)
-        value = evaluate(record, px, **arguments)
+        batch = self._received(loss)
+        record, arguments = loss.asked(self.xp, self.xp.wide(batch.scores[:0]))
+        value = self.evaluated(batch, record, arguments)
         by_pixel = loss.parameters["reduction"] == "none" and loss.task == "multilabel" and not record.of_sums
         return last(self.xp, value, self.axis) if by_pixel else value
+
+    def evaluated(self, batch: Batch, record: Record, arguments: Mapping[str, Any]) -> Array:
+        """The value of a loss, by its definition on the whole batch; it is opened at most once."""
+        if id(batch) not in self._opened:
+            self._opened[id(batch)] = batch.open()
+        return evaluate(record, self._opened[id(batch)], **arguments)
 
     def target_for(self, loss: Chosen, space: int) -> Array | None:  # noqa: ARG002
         """The target as a loss takes it, of images with so many axes."""
@@ -194,8 +201,8 @@ class SharedBatch:
         """The weight of pixels or of their classes, of images with so many axes."""
         return self.weight
 
-    def _pixels(self, loss: Chosen) -> Pixels:
-        """The batch as a loss looks at it."""
+    def _received(self, loss: Chosen) -> Batch:
+        """The batch as a loss looks at it, checked by shape."""
         xp, axis, task, record = self.xp, self.axis, loss.task, loss.record
         space = _space(self.logits, task, axis)
         ignore_index, from_logits = loss.parameters["ignore_index"], loss.parameters.get("from_logits", True)
@@ -203,15 +210,15 @@ class SharedBatch:
         if record.supervised and target is None:
             raise TypeError(f"{record.name} must be called with a target")
         way = (task, ignore_index, from_logits, record.supervised, id(target))
-        if way not in self._opened:
+        if way not in self._ways:
             arrays = (self.logits, target, self.weight_for(space), *self.inputs.values())
             logits, target, weight, *inputs = self._settled([first(xp, x, axis, space) for x in arrays], space)
             if not record.supervised:
                 target = unlabelled(xp, logits, target, task, ignore_index)
             options = {"task": task, "ignore_index": ignore_index, "from_logits": from_logits, "words": self.words}
             named = dict(zip(self.inputs, inputs, strict=True))
-            self._opened[way] = receive(xp, logits, target, weight, inputs=named, **options).open()
-        return self._opened[way]
+            self._ways[way] = receive(xp, logits, target, weight, inputs=named, **options)
+        return self._ways[way]
 
     def _settled(self, arrays: Sequence[Array | None], space: int) -> list[Any]:
         """Logits, target, weight and inputs, which have the axes of images and space in common."""

@@ -22,6 +22,9 @@ if NAME not in RUNS_ON:
     raise NotImplementedError(must("the backend of Keras", " or ".join(RUNS_ON), NAME))
 _module = importlib.import_module(f"lossmith.core.namespaces.{NAME}")
 xp: Namespace = _module.xp
+engine: Any = None  # that of PyTorch, where Keras runs on it
+if NAME == "torch":
+    pass
 
 
 def take(values: Any) -> Array | None:

@@ -1,14 +1,17 @@
 """What Keras calls a loss with, as the losses of the catalogue take it."""
 
 from collections.abc import Mapping
+from typing import Any
 
+from lossmith.core import door
+from lossmith.core.catalogue import Record
 from lossmith.core.face import Chosen, SharedBatch, boxes_loss
 from lossmith.core.flaws import any_of, flagged, found
 from lossmith.core.namespaces import Array
 from lossmith.core.namespaces.size import settle
 from lossmith.core.words import Words
 from lossmith.errors import must
-from lossmith.keras.backend import xp
+from lossmith.keras.backend import engine, xp
 
 WORDS = Words("y_pred", "y_true", "sample_weight", "y_pred", per_image=True)
 
@@ -46,6 +49,12 @@ class Batch(SharedBatch):
             message = "the number of classes, the last axis of y_pred,"
             raise ValueError(must(message, "known before the graph runs", shape))
         return super().value(loss)
+
+    def evaluated(self, batch: door.Batch, record: Record, arguments: Mapping[str, Any]) -> Array:
+        """As any batch; on PyTorch by the engine of `lossmith.torch`, which need not see the whole of it at once."""
+        if engine is None:
+            return super().evaluated(batch, record, arguments)
+        return engine.values(batch, [(record, arguments)])[0]
 
     def boxes_value(self, loss: Chosen) -> Array:
         """The value of a loss of boxes."""

@@ -74,6 +74,7 @@ class Whole(Pixels):
         self.like = xp.wide(batch.scores.new_empty(0, self.channels, self.pixels))  # of its own: a view would hold all
         self.place = None
         self.inputs = batch.inputs
+        self.words = batch.words
         self.rows = rows(batch, size, uncut)
         self.flaws: list[Tensor | None] = []
         self._known = {}
