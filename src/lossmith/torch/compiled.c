@@ -51,6 +51,7 @@ typedef struct {
 
 typedef float vf __attribute__((vector_size(4 * W)));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
+typedef uint16_t vh __attribute__((vector_size(2 * W)));
 
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
@@ -246,19 +247,18 @@ INLINE void read_target(const Batch *batch, Room *room, int64_t image, int64_t c
     if (wrong || outside) room->flaws |= BAD_TARGET;
 }
 
-INLINE float widened(uint16_t bfloat16)
+INLINE vf widened(const uint16_t *bfloat16)
 {
-    uint32_t bits = (uint32_t)bfloat16 << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    vh v;
+    memcpy(&v, bfloat16, sizeof v);
+    return (vf)(__builtin_convertvector(v, vi) << 16);
 }
 
-INLINE uint16_t narrowed(float x)                   /* to the nearest, ties to even; a NaN stays one */
+INLINE vh narrowed(vf x)                            /* to the nearest, ties to even; a NaN stays one */
 {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof x);
-    return (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    vi bits = (vi)x, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    vi nan = (bits & 0x7fffffff) > 0x7f800000;
+    return __builtin_convertvector((nan & 0x7fc0) | (~nan & rounded), vh);
 }
 
 /* The scores of W pixels, of which n are there. */
@@ -267,13 +267,15 @@ INLINE vf read_scores(const Batch *batch, int64_t at, int n)
     const float *z = (const float *)batch->scores.data + at;
     const uint16_t *bits = (const uint16_t *)batch->scores.data + at;
     int64_t step = batch->scores.pixel;
+    if (n >= W && step == 1) return batch->bfloat16 ? widened(bits) : load(z);
     float some[W] = {0};
-    if (n >= W && step == 1) {
-        if (!batch->bfloat16) return load(z);
-        for (int w = 0; w < W; w++) some[w] = widened(bits[w]);
-    } else
-        for (int w = 0; w < n && w < W; w++) some[w] = batch->bfloat16 ? widened(bits[w * step]) : z[w * step];
-    return load(some);
+    uint16_t half[W] = {0};
+    for (int w = 0; w < n && w < W; w++)
+        if (batch->bfloat16)
+            half[w] = bits[w * step];
+        else
+            some[w] = z[w * step];
+    return batch->bfloat16 ? widened(half) : load(some);
 }
 
 INLINE void write_gradient(const Batch *batch, int64_t at, int n, vf v)
@@ -281,18 +283,19 @@ INLINE void write_gradient(const Batch *batch, int64_t at, int n, vf v)
     float *out = (float *)batch->gradient.data + at;
     uint16_t *bits = (uint16_t *)batch->gradient.data + at;
     int64_t step = batch->gradient.pixel;
+    vh half = narrowed(v);
     if (n >= W && step == 1) {
-        if (!batch->bfloat16) {
+        if (batch->bfloat16)
+            memcpy(bits, &half, sizeof half);
+        else
             store(out, v);
-            return;
-        }
-        for (int w = 0; w < W; w++) bits[w] = narrowed(v[w]);
-    } else
-        for (int w = 0; w < n && w < W; w++)
-            if (batch->bfloat16)
-                bits[w * step] = narrowed(v[w]);
-            else
-                out[w * step] = v[w];
+        return;
+    }
+    for (int w = 0; w < n && w < W; w++)
+        if (batch->bfloat16)
+            bits[w * step] = half[w];
+        else
+            out[w * step] = v[w];
 }
 
 INLINE void add(Room *room, const Batch *batch, int row, int64_t channel, vf v)
