@@ -304,3 +304,16 @@ def test_importing_loads_no_other_framework():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert {"torch", "jax", "tensorflow"} & set(found.stdout.split()) == set()
     assert "lossmith.keras" in found.stdout.split()
+
+
+@pytest.mark.skipif(NAME != "torch", reason="another backend has no engine of PyTorch")
+def test_on_pytorch_the_engine_is_used(monkeypatch):
+    """Which takes large batches block by block, or by compiled code."""
+    from lossmith.torch import engine
+
+    calls = []
+    values = engine.values
+    monkeypatch.setattr(engine, "values", lambda *given: calls.append(given) or values(*given))
+    y_pred = np.zeros((2, 4, 4, 3), np.float32)
+    parse("dice + ce", "multiclass")(np.zeros((2, 4, 4), np.int64), y_pred)
+    assert len(calls) == 2

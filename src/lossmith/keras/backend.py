@@ -22,9 +22,11 @@ if NAME not in RUNS_ON:
     raise NotImplementedError(must("the backend of Keras", " or ".join(RUNS_ON), NAME))
 _module = importlib.import_module(f"lossmith.core.namespaces.{NAME}")
 xp: Namespace = _module.xp
-engine: Any = None  # that of PyTorch, where Keras runs on it
+engine: Any = None
 if NAME == "torch":
-    pass
+    from lossmith.torch import engine as of_torch
+
+    engine = of_torch
 
 
 def take(values: Any) -> Array | None:
