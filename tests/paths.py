@@ -42,7 +42,7 @@ def in_blocks(elements: int = 32) -> Iterator[None]:
 
 def without_compiled_code() -> Any:
     """As where lossmith was installed without a compiler."""
-    return patch.object(compiled, "library", lambda: None)
+    return patch.object(compiled, "loaded", lambda: None)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def however_small(monkeypatch):
     monkeypatch.setattr(compiled, "LEAST", 0)
 
 
-needs_compiler = pytest.mark.skipif(compiled.library() is None, reason="installed without a compiler")
+needs_compiler = pytest.mark.skipif(compiled.loaded() is None, reason="installed without a compiler")
 
 
 def test_it_was_compiled_where_there_is_a_compiler():
@@ -42,7 +42,7 @@ def test_it_was_compiled_where_there_is_a_compiler():
     wanted = os.environ.get("LOSSMITH_COMPILE") != "0" and any(
         Path(folder, name).exists() for folder in os.get_exec_path() for name in ("cc", "gcc", "clang")
     )
-    assert (compiled.library() is not None) == wanted
+    assert (compiled.loaded() is not None) == wanted
 
 
 def both(batch: Given, spec: str, **options):
@@ -329,7 +329,7 @@ def test_a_library_of_another_version_is_left_alone(tmp_path):
     """What was compiled before an update does not answer for it."""
     source = tmp_path / "other.py"
     source.write_text(
-        "from lossmith.torch import compiled\ncompiled.VERSION += 1\nassert compiled.library() is None\n"
+        "from lossmith.torch import compiled\ncompiled.VERSION += 1\nassert compiled.loaded() is None\n"
         "import torch, lossmith.torch as lt\nprint(lt.DiceLoss('binary')(torch.zeros(1, 1, 4), torch.ones(1, 4).long()).item())\n"
     )
     done = subprocess.run([sys.executable, str(source)], capture_output=True, text=True, check=True)

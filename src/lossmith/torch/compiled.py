@@ -74,7 +74,7 @@ class _Batch(ctypes.Structure):
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def loaded() -> ctypes.CDLL | None:
     """The compiled code, or None where it was not built for this version."""
     try:
         found = ctypes.CDLL(str(LIBRARY))
@@ -92,7 +92,7 @@ def takes(batch: Batch) -> bool:
         return False
     if target.dtype not in KINDS or not (weight is None or weight.dtype in WEIGHTS):
         return False
-    return (target.stride(-1) == 1 or target.shape[-1] == 1) and library() is not None
+    return (target.stride(-1) == 1 or target.shape[-1] == 1) and loaded() is not None
 
 
 def may_take(batch: Batch, losses: Sequence[tuple[Record, Mapping[str, Any]]]) -> bool:
@@ -218,7 +218,7 @@ class Compiled:
             curves=len(terms), curve=ctypes.addressof(curves),
             threads=torch.get_num_threads() if batch.scores.numel() > ALONE else 1, **asked,
         )  # fmt: skip
-        flaws = getattr(library(), function)(ctypes.byref(request))
+        flaws = getattr(loaded(), function)(ctypes.byref(request))
         if flaws & NO_MEMORY:
             raise MemoryError("no memory is left for the sums of a block")
         if flaws:

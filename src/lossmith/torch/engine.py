@@ -126,6 +126,12 @@ def _exactly(step: Callable[..., Any]) -> Callable[..., Any]:
     return without_autocast
 
 
+def _asked(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Batch, dict[Key, Tensor]]:
+    """The batch of the forward pass, and the gradients of what was taken from it."""
+    asked = {key: g for key, g in zip(ctx.walk.keys, gradients, strict=True) if g is not None}
+    return ctx.batch.holding(*ctx.saved_tensors), asked
+
+
 class _Blocks(torch.autograd.Function):
     """Scores to the sums of `Walk.keys`; equal to `Walk.look` on the whole batch as one block."""
 
@@ -151,12 +157,10 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     @_exactly
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor | None, None, None]:
-        scores, target, weight = ctx.saved_tensors
-        batch = ctx.batch.holding(scores, target, weight)
-        asked = {key: g for key, g in zip(ctx.walk.keys, gradients, strict=True) if g is not None}
+        batch, asked = _asked(ctx, gradients)
         if torch.is_grad_enabled():
             return None, _twice(ctx.walk, batch, asked), None, None
-        gradient, reader = torch.empty_like(scores), _Reader(ctx.walk, batch, ctx.norms)
+        gradient, reader = torch.empty_like(batch.scores), _Reader(ctx.walk, batch, ctx.norms)
         asked = {key: g.to(ctx.walk.whole.like.dtype) for key, g in asked.items()}
         for row in ctx.walk.whole.rows:
             for number, place in enumerate(row):
@@ -183,12 +187,10 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor | None, None, None]:
-        scores, target, weight = ctx.saved_tensors
-        batch = ctx.batch.holding(scores, target, weight)
-        asked = {key: g for key, g in zip(ctx.walk.keys, gradients, strict=True) if g is not None}
+        batch, asked = _asked(ctx, gradients)
         if torch.is_grad_enabled():
             return None, _twice(ctx.walk, batch, asked), None, None
-        gradient = torch.empty_like(scores)
+        gradient = torch.empty_like(batch.scores)
         compiled.Compiled(batch, ctx.walk.compiled).pull_back(asked, gradient)
         return None, gradient, None, None
 
