@@ -182,7 +182,7 @@ class SharedBatch:
             if INPUTS[name].required and name not in self.inputs:
                 raise TypeError(f"{loss.record.name} must be called with {name}=: {INPUTS[name].meaning}")
         batch = self._received(loss)
-        record, arguments = loss.asked(self.xp, self.xp.wide(batch.scores[:0]))
+        record, arguments = loss.asked(self.xp, self.xp.wide(batch.scores[:0, :, :]))
         value = self.evaluated(batch, record, arguments)
         by_pixel = loss.parameters["reduction"] == "none" and loss.task == "multilabel" and not record.of_sums
         return last(self.xp, value, self.axis) if by_pixel else value
