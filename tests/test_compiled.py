@@ -312,6 +312,16 @@ def test_weights_that_are_none_are_refused(task, bad):
 
 
 @needs_compiler
+@pytest.mark.parametrize("name", ["target", "weight"])
+def test_what_is_on_another_device_is_not_looked_at(name):
+    """Its address is none of the CPU's: torch says what it makes of it."""
+    batch = given("multiclass", "weight", dtype=torch.float32)
+    elsewhere = replace(batch, **{name: getattr(batch, name).to("meta")})
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        elsewhere.run("dice + ce")
+
+
+@needs_compiler
 def test_a_second_derivative_goes_the_plain_way():
     batch = given("binary", space=(2, 20), dtype=torch.float32)
     logits = batch.logits.clone().requires_grad_()

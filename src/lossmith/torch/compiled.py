@@ -88,7 +88,9 @@ def takes(batch: Batch) -> bool:
     scores, target, weight = batch.scores, batch.target, batch.weight
     if not batch.from_logits or batch.inputs or (batch.task == "multiclass") != batch.indices:
         return False
-    if scores.device.type != "cpu" or scores.dtype not in (torch.float32, torch.bfloat16) or not scores.numel():
+    if any(given is not None and given.device.type != "cpu" for given in (scores, target, weight)):
+        return False  # their addresses mean nothing here
+    if scores.dtype not in (torch.float32, torch.bfloat16) or not scores.numel():
         return False
     if target.dtype not in KINDS or not (weight is None or weight.dtype in WEIGHTS):
         return False
