@@ -49,33 +49,12 @@ class Scratch:
         return view
 
 
-class OfTruth(Pixels):
-    """Pixels that know the derivative of a loss by log p_t."""
-
-    _sloping = False
-
-    def slope_of(self, part: Part) -> Tensor:
-        """The derivative of a loss's terms by log p_t, for a loss that takes nothing else of a pixel.
-
-        The terms are linear in what `expect` gives, so putting the slope in its place gives the derivative.
-        """
-        self._sloping = True
-        slope = part.map(self)
-        self._sloping = False
-        return slope
-
-    def _of_truth(self, value: Callable[[Probability], Tensor] | None) -> Tensor:
-        if self._sloping and value is None:
-            return torch.ones_like(self.like if self.labels is None else self.like[:, :1])
-        slope = getattr(value, "slope", None) if self._sloping else None
-        return super()._of_truth(slope or value)
-
-
-class Block(OfTruth):
+class Block(Pixels):
     """Some pixels of some images, given by probabilities. Bad values raise unless they were `checked` before."""
 
     leaf_names: tuple[str, ...] = ("probs",)
     by_hand: tuple[str, ...] = ()
+    _sloping = False
 
     def __init__(self, batch: Batch, place: Place, scratch: Scratch, *, checked: bool = False) -> None:
         scores = xp.wide(batch.scores)
@@ -120,6 +99,22 @@ class Block(OfTruth):
     def knows_slopes(self) -> bool:
         """See `LogitBlock`."""
         return False
+
+    def slope_of(self, part: Part) -> Tensor:
+        """The derivative of a loss's terms by log p_t, for a loss that takes nothing else of a pixel.
+
+        The terms are linear in what `expect` gives, so putting the slope in its place gives the derivative.
+        """
+        self._sloping = True
+        slope = part.map(self)
+        self._sloping = False
+        return slope
+
+    def _of_truth(self, value: Callable[[Probability], Tensor] | None) -> Tensor:
+        if self._sloping and value is None:
+            return torch.ones_like(self.like if self.labels is None else self.like[:, :1])
+        slope = getattr(value, "slope", None) if self._sloping else None
+        return super()._of_truth(slope or value)
 
     def pull_back(self, sums: Mapping[str, Tensor], leaves: Mapping[str, Tensor], out: Tensor) -> None:
         """Write the gradient of the scores into `out`, from those of the sums `by_hand`, (b, K), and of the leaves."""

@@ -70,7 +70,7 @@ INLINE void store(float *p, vf v) { memcpy(p, &v, sizeof v); }
 INLINE vf keep(vi mask, vf v) { return (vf)(mask & (vi)v); }
 INLINE vf choose(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 
-/* e^x for x <= 0, 0 below -87; relative error below 2e-7. A NaN stays one. */
+/* e^x for x <= 87, 0 below -87; relative error below 2e-7. A NaN stays one. */
 INLINE vf exponential(vf x)
 {
     vf shifted = x * 1.44269504088896341f + 12582912.0f;      /* the integer is in the low bits */
@@ -193,7 +193,7 @@ typedef struct {
 #define READ_SOFT                                                                                         \
     for (int i = 0; i < n; i++) {                                                                         \
         float value = ((const float *)batch->target.data)[at + i];                                        \
-        outside |= !((value >= 0) & (value <= 1));                                                           \
+        outside |= !((value >= 0) & (value <= 1));                                                        \
         room->soft[i] = value;                                                                            \
     }                                                                                                     \
     break

@@ -9,6 +9,7 @@ The numbers a_m are read off the definition itself: it is called on one pixel of
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -98,20 +99,16 @@ class _Truths(Pixels):
 
 def curve_of(record: Record, prepared: Mapping[str, Any], batch: Batch) -> Curve | None:
     """A pixel loss, given what it knows of the whole batch, in powers; None where it cannot be."""
-    task, channels = batch.task, int(batch.scores.shape[1])
-    if not all(value is None or isinstance(value, int | float | str) for value in prepared.values()):
-        return _read_curve(record, prepared, _Truths(task, channels, not batch.hard))
-    key = (record.name, task, channels, batch.hard, *prepared.items())
-    if key not in _known:
-        _known[key] = _read_curve(record, prepared, _Truths(task, channels, not batch.hard))
-    return _known[key]
-
-
-_known: dict[Any, Curve | None] = {}
+    plain = all(value is None or isinstance(value, int | float | str) for value in prepared.values())
+    read = _known_curve if plain else _read_curve
+    return read(record, tuple(prepared.items()), batch.task, int(batch.scores.shape[1]), not batch.hard)
 
 
 @torch.no_grad()
-def _read_curve(record: Record, prepared: Mapping[str, Any], truths: _Truths) -> Curve | None:
+def _read_curve(
+    record: Record, parameters: tuple[tuple[str, Any], ...], task: str, channels: int, soft: bool
+) -> Curve | None:
+    prepared, truths = dict(parameters), _Truths(task, channels, soft)
     nothing = truths.read(record, prepared, None)
     powers = list(truths.seen)
     if nothing is None or None in powers or nothing[0].any():
@@ -127,6 +124,9 @@ def _read_curve(record: Record, prepared: Mapping[str, Any], truths: _Truths) ->
     if share is None and nothing[1] is not None:
         return None
     return Curve(tuple(terms), None if share is None else share.double())
+
+
+_known_curve = lru_cache(maxsize=1024)(_read_curve)  # of parameters that are no tensors
 
 
 def _one(p: Probability) -> Tensor:
