@@ -312,6 +312,22 @@ def test_weights_that_are_none_are_refused(task, bad):
 
 
 @needs_compiler
+@pytest.mark.parametrize("task", TASKS)
+def test_gradients_in_bfloat16_are_rounded_to_the_nearest(task):
+    batch = given(task, space=(33, 65), dtype=torch.bfloat16)
+    exact = replace(batch, logits=batch.logits.float()).run("dice + ce")[1]
+    torch.testing.assert_close(batch.run("dice + ce")[1], exact.to(torch.bfloat16), rtol=0, atol=0)
+
+
+@needs_compiler
+def test_where_a_probability_is_its_target_the_slope_is_torchs():
+    """That of min(p, t) at p = t."""
+    logits, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
+    target[0, 0, 0] = 1.0
+    same(Given("binary", logits, target), "dice")
+
+
+@needs_compiler
 @pytest.mark.parametrize("name", ["target", "weight"])
 def test_what_is_on_another_device_is_not_looked_at(name):
     """Its address is none of the CPU's: torch says what it makes of it."""
